@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every bound on what somebody outside can grow, and who refuses beyond it. etcd's value where etcd has
+ * one. Bytes and counts unless the name ends in a unit.
+ */
+#ifndef COMMON_LIMITS_H
+#define COMMON_LIMITS_H
+
+/* Client requests (raftd/api): etcd's --max-request-bytes, --max-txn-ops. */
+#define REQUEST_BYTES_MAX (1572864u)
+#define REQUEST_OVERHEAD_BYTES_MAX (524288u) /* gRPC refuses a message beyond the sum */
+#define TXN_OPS_MAX 128u
+#define TXN_DEPTH_MAX 8u
+
+/* One client connection (net/). */
+#define CONN_STREAMS_MAX 1024u                        /* concurrent; advertised, then REFUSED_STREAM */
+#define CONN_OUTPUT_BYTES_MAX (8u * 1024u * 1024u)    /* unsent: above it reading pauses */
+#define CONN_HEADER_BYTES_MAX (16u * 1024u)           /* one header block */
+#define CONN_ERRORS_MAX 100u                          /* protocol offences before GOAWAY */
+#define CONNS_MAX 10000u                              /* a process; accepting pauses above it */
+
+/* Watches (raftd/api/watch.c). */
+#define WATCHES_PER_STREAM_MAX 10000u
+#define WATCH_QUEUE_BYTES_MAX (1u * 1024u * 1024u)    /* queued in one stream: above it, catch up from history */
+
+/* Consensus (raft/, raftd/node/). */
+#define RAFT_MESSAGE_BYTES_MAX (1024u * 1024u)        /* entries in one append, at least one entry */
+#define RAFT_INFLIGHT_MESSAGES_MAX 512u               /* unanswered appends a follower */
+#define RAFT_INFLIGHT_BYTES_MAX (64u * 1024u * 1024u)
+#define RAFT_UNCOMMITTED_BYTES_MAX (256u * 1024u * 1024u) /* proposals refused above: too many requests */
+#define RAFT_APPLY_LAG_MAX 5000u                      /* committed but not applied: same refusal */
+#define RAFT_VOTERS_MAX 15u
+#define PENDING_REQUESTS_MAX 100000u                  /* proposals and reads a node waits for */
+
+/* Peers (raftd/peer/). */
+#define PEER_FRAME_BYTES_MAX (16u * 1024u * 1024u)    /* a larger frame ends the connection */
+#define PEER_QUEUE_BYTES_MAX (64u * 1024u * 1024u)    /* unsent to one peer: above it messages are dropped */
+
+/* Disk. */
+#define WAL_SEGMENT_BYTES (64u * 1024u * 1024u)
+#define WAL_RECORD_BYTES_MAX (16u * 1024u * 1024u)
+#define MEMTABLE_BYTES (64u * 1024u * 1024u)          /* sealed into a segment at this size */
+
+/* Keys and names. */
+#define KEY_BYTES_MAX (REQUEST_BYTES_MAX)
+#define NAME_BYTES_MAX 255u                           /* a component at the mount, escaped */
+
+#endif

@@ -1,0 +1,14 @@
+noinst_LIBRARIES += libcommon.a
+libcommon_a_SOURCES = \
+	common/buf.c common/buf.h \
+	common/clock.c common/clock.h \
+	common/codec.h \
+	common/crc32c.c common/crc32c.h \
+	common/error.c common/error.h \
+	common/invariant.c common/invariant.h \
+	common/limits.h \
+	common/log.c common/log.h \
+	common/mem.c common/mem.h \
+	common/rng.c common/rng.h \
+	common/slice.h \
+	common/status.c common/status.h

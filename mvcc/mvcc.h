@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The multi-version store: keys to generations of revisions in memory, records on disk. Revision rules are
+ * etcd's: an empty store is at revision 1, every changing log entry takes the next main revision, its changes
+ * sub-revisions 0, 1, 2... in order; a key's version starts at 1 with each generation and a delete ends it.
+ *
+ * Records of new revisions live in the memtable (the write-ahead log makes them durable) until it is sealed into an
+ * immutable segment (one TDB file, format: doc/format-segment.md). Sealing freezes the memtable on the owner's thread,
+ * writes the file on any thread, and is taken over on the owner's thread again. A segment carries the applied index
+ * and term and the owner's small state as of its freezing: the newest one plus the log behind it is the whole node.
+ *
+ * Everything but mvcc_seal_write belongs to one thread. No clock, no randomness, no logging; iteration is in key or
+ * revision order only. Slices handed out are valid until the next call into the store.
+ * A record that does not match its checksum gives ST_CORRUPT, never a wrong value.
+ */
+#ifndef MVCC_MVCC_H
+#define MVCC_MVCC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/invariant.h"
+#include "common/slice.h"
+#include "common/status.h"
+
+typedef int64_t mvcc_rev; /* a main revision; 0 as an argument: now */
+
+struct mvcc;
+
+struct mvcc_kv {
+    struct slice key;
+    struct slice value;    /* empty where the query did not ask for values */
+    uint64_t value_len;    /* always filled */
+    mvcc_rev create_rev, mod_rev;
+    int64_t version;
+    int64_t lease;         /* 0: none */
+    int64_t create_time_ns, mod_time_ns; /* wall clock of the commits; see mvcc_begin */
+    bool group;            /* stands for all keys that begin with `key` (see mvcc_query.delimiter) */
+};
+
+/* ---- spans of keys -------------------------------------------------------------------------------- */
+
+/* etcd's (key, range_end), normalised once; what is checked is what is executed. Borrows the bytes. */
+struct mvcc_span {
+    struct slice from; /* inclusive */
+    struct slice to;   /* exclusive; unused for a point and an open end */
+    bool point;        /* just `from` */
+    bool open;         /* everything from `from` on */
+};
+
+/* range_end empty: the point; one NUL byte: open; else [key, range_end), possibly empty. */
+struct mvcc_span mvcc_span_of(struct slice key, struct slice range_end);
+bool mvcc_span_contains(const struct mvcc_span *span, struct slice key);
+bool mvcc_span_is_empty(const struct mvcc_span *span);
+
+/* ---- opening --------------------------------------------------------------------------------------- */
+
+struct mvcc_options {
+    const char *dir;       /* made with mode 0700 if missing; segments and nothing else */
+    uint64_t memtable_bytes; /* seal when the memtable holds so many; MEMTABLE_BYTES */
+    bool no_sync;          /* tests only: sealed files are not synced */
+};
+
+/*
+ * Reads the segments' side files into the index; removes files of seals that never ended. ST_CORRUPT with file and
+ * place for damage, a gap between segments, or a newer format.
+ */
+enum status mvcc_open(const struct mvcc_options *options, struct mvcc **ret_store,
+                      struct error *ret_error) MUST_CHECK;
+void mvcc_close(struct mvcc *s); /* NULL is fine; unsealed records are the log's to bring back */
+
+/* The owner's small state as of the newest segment, and where the log goes on. Zeros and empty for a new store. */
+struct mvcc_checkpoint {
+    uint64_t applied_index, applied_term;
+    struct slice state; /* opaque to the store; valid until mvcc_close */
+};
+void mvcc_get_checkpoint(const struct mvcc *s, struct mvcc_checkpoint *ret_checkpoint);
+
+/* ---- reading ---------------------------------------------------------------------------------------- */
+
+mvcc_rev mvcc_revision(const struct mvcc *s);         /* of the last committed change; 1 when empty */
+mvcc_rev mvcc_compact_revision(const struct mvcc *s); /* -1: never compacted */
+
+struct mvcc_query {
+    struct mvcc_span span;
+    mvcc_rev rev;          /* 0: now, inside a write with its changes so far */
+    int64_t limit;         /* emit at most so many; 0: all */
+    bool values;           /* read values, too */
+    bool count_only;       /* emit nothing */
+    bool descending;       /* emit from the end of the span */
+    /*
+     * Listing a directory: with grouped set, keys that hold `delimiter` at or behind offset group_offset are emitted
+     * once for all that share the bytes up to and including the first such delimiter, as a kv with group set, key =
+     * those bytes, nothing else filled. The walk seeks from group to group, so it costs children, not keys. count is
+     * then the number emitted. Ascending only.
+     */
+    bool grouped;
+    uint8_t delimiter;
+    size_t group_offset;
+};
+
+struct mvcc_range_result {
+    int64_t count; /* keys in the span at rev, whatever the limit */
+    bool more;     /* the limit cut something off */
+    mvcc_rev rev;  /* the revision that was read */
+};
+
+/* Return false to stop. */
+typedef bool (*mvcc_emit_fn)(const struct mvcc_kv *kv, void *arg);
+
+/* Counting at the newest revision costs O(log n), whatever the span; at an old one a walk. ST_COMPACTED, ST_FUTURE_REV, ST_CORRUPT, ST_IO. */
+enum status mvcc_range(struct mvcc *s, const struct mvcc_query *query, mvcc_emit_fn emit_fn, void *arg,
+                       struct mvcc_range_result *ret_result) MUST_CHECK;
+
+/* One key. ST_NOT_FOUND; else as mvcc_range. */
+enum status mvcc_get(struct mvcc *s, struct slice key, mvcc_rev rev, bool value,
+                     struct mvcc_kv *ret_kv) MUST_CHECK;
+
+/* Is rev readable? rev 0 is. ST_OK, ST_COMPACTED or ST_FUTURE_REV; below 0 means compacted. */
+enum status mvcc_check_rev(const struct mvcc *s, mvcc_rev rev) MUST_CHECK;
+
+struct mvcc_event {
+    bool is_delete;    /* then kv holds the key, mod_rev and mod_time_ns only */
+    struct mvcc_kv kv;
+    int64_t sub;       /* sub-revision */
+};
+typedef bool (*mvcc_event_fn)(const struct mvcc_event *event, void *arg);
+
+/* Every change from main revision `from` to `to` inclusive, in order of (main, sub). ST_COMPACTED, ST_CORRUPT, ST_IO. */
+enum status mvcc_history(struct mvcc *s, mvcc_rev from, mvcc_rev to, mvcc_event_fn event_fn, void *arg) MUST_CHECK;
+
+/* ---- writing ---------------------------------------------------------------------------------------- */
+
+/*
+ * One applied log entry: begin, changes, end. Entries that change nothing are begun and ended as well, so that the
+ * applied index moves. time_ns is the entry's; the store forces commit times to increase strictly: a change's time is
+ * max(time_ns, last + 1). Index must be the last one's successor.
+ */
+void mvcc_begin(struct mvcc *s, uint64_t index, uint64_t term, int64_t time_ns);
+void mvcc_put(struct mvcc *s, struct slice key, struct slice value, int64_t lease);
+/* Deletes what is alive in the span, in key order; returns how many. */
+int64_t mvcc_delete(struct mvcc *s, const struct mvcc_span *span);
+/* The revision that a change now would get, or got: committed + 1; and whether this entry changed anything so far. */
+mvcc_rev mvcc_pending_revision(const struct mvcc *s);
+bool mvcc_has_changes(const struct mvcc *s);
+/* Returns the store's revision after it. */
+mvcc_rev mvcc_end(struct mvcc *s);
+
+uint64_t mvcc_applied_index(const struct mvcc *s);
+
+/* ---- sealing ---------------------------------------------------------------------------------------- */
+
+struct mvcc_seal;
+
+/* The memtable is over its size and no seal is under way. */
+bool mvcc_wants_seal(const struct mvcc *s);
+/* Freeze it, with the owner's small state (copied). NULL if a seal is under way or nothing was applied since the last. */
+struct mvcc_seal *mvcc_seal_begin(struct mvcc *s, struct slice state);
+/* Write, sync, rename, sync the directory. Any thread; touches only the frozen part. A failure is final for the process. */
+enum status mvcc_seal_write(struct mvcc_seal *seal, struct error *ret_error) MUST_CHECK;
+/* Take the segment into use, free the memtable; tells up to where the log can be released. Frees the seal. */
+enum status mvcc_seal_end(struct mvcc *s, struct mvcc_seal *seal, uint64_t *ret_index, uint64_t *ret_term,
+                          struct error *ret_error) MUST_CHECK;
+
+/* ---- looking at it ------------------------------------------------------------------------------------ */
+
+struct mvcc_stats {
+    int64_t keys;            /* alive */
+    int64_t revisions;       /* in the index, tombstones included */
+    uint64_t index_bytes, memtable_bytes, disk_bytes;
+    unsigned segments;
+};
+void mvcc_get_stats(const struct mvcc *s, struct mvcc_stats *ret_stats);
+
+/*
+ * CRC-32C over every record with main revision <= rev (0: all), in order: equal on equal replicas, whatever is
+ * sealed. A walk over everything: for checks, not for the loop under load.
+ */
+enum status mvcc_hash(struct mvcc *s, mvcc_rev rev, uint32_t *ret_hash) MUST_CHECK;
+
+#endif

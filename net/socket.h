@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening and connecting without blocking. Descriptors are non-blocking and close-on-exec, TCP_NODELAY and
+ * keep-alive are set. A Unix socket is made with mode 0600 (0666 if any local user may connect) under a safe umask; a stale
+ * one (nobody answers) is removed, a live one is ST_BUSY.
+ */
+#ifndef NET_SOCKET_H
+#define NET_SOCKET_H
+
+#include "common/error.h"
+#include "net/loop.h"
+#include "net/url.h"
+
+struct listener;
+/* accept_fn owns the descriptor. Accepting pauses while CONNS_MAX are open or descriptors are exhausted. */
+enum status listener_open(struct loop *l, const struct url *url,
+                          void (*accept_fn)(void *arg, int fd), void *arg,
+                          struct listener **ret_listener, struct error *ret_error) MUST_CHECK;
+void listener_close(struct listener *l); /* NULL is fine; removes a Unix socket it made */
+
+/* A connection attempt: *ret_fd is connecting; it is writable when done, then socket_connect_result tells. */
+enum status socket_connect_start(const struct url *url, int *ret_fd, struct error *ret_error) MUST_CHECK;
+int socket_connect_result(int fd); /* 0 or an errno */
+
+/* The peer as text for log lines: "127.0.0.1:1234", "unix". */
+void socket_peer_text(int fd, char *ret_text, size_t cap);
+
+#endif

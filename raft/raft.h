@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The consensus core (Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm"; Ongaro's
+ * thesis for pre-vote 9.6, check-quorum 6.2, ReadIndex 6.4, transfer 3.10). Messages and ticks in; out, in
+ * batches, what to store, what to send, what to apply. It does no I/O, reads no clock, draws no random
+ * number of its own and never logs. Takes arbitrary messages: any order, loss, repetition and delay, and
+ * any field values; what makes no sense is ignored.
+ *
+ * The owner loops:   raft_step / raft_tick / raft_propose / raft_read_index  ->  raft_ready  ->
+ *   1. hand ready.hard and ready.entries to storage as ONE batch, in the order of the batches;
+ *   2. send ready.messages at once (a leader replicates in parallel with its own disk write);
+ *   3. send ready.messages_after_stored when that batch is durable, then call raft_stored;
+ *   4. apply ready.committed in order, calling raft_applied; answer ready.reads once applied up to theirs;
+ *   -> raft_advance, which ends the batch. Several batches may be with the storage at the same time.
+ *
+ * Entries are the only shared objects: counted, immutable once proposed. Arrays in a ready batch belong to
+ * the core and are valid until raft_advance; whoever keeps an entry longer takes a reference.
+ */
+#ifndef RAFT_RAFT_H
+#define RAFT_RAFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/invariant.h"
+#include "common/limits.h"
+#include "common/status.h"
+
+typedef uint64_t raft_id;    /* a member; 0 is nobody */
+typedef uint64_t raft_term;  /* 0 before the first election */
+typedef uint64_t raft_index; /* log position; the first entry is 1, 0 is "before the log" */
+
+struct raft; /* opaque; private parts in raft/internal.h */
+
+/* ---- entries ---------------------------------------------------------------------------------- */
+
+/* Numbers as in raftpb (they are stored). */
+enum raft_entry_type {
+    RAFT_ENTRY_NORMAL = 0, /* a command; an empty one is a new leader's no-op */
+    RAFT_ENTRY_CONF = 2,   /* a change of the configuration; its meaning belongs to the membership code */
+};
+
+struct raft_entry {
+    raft_term term;
+    raft_index index;
+    uint32_t refs; /* not atomic: entries are counted on the loop's thread only */
+    uint32_t len;  /* bytes in data */
+    uint8_t type;  /* enum raft_entry_type */
+    uint8_t data[];
+};
+
+/* One reference for the caller, who fills data before proposing. */
+struct raft_entry *raft_entry_new(enum raft_entry_type type, uint32_t len);
+struct raft_entry *raft_entry_ref(struct raft_entry *e);
+void raft_entry_unref(struct raft_entry *e); /* NULL is fine */
+
+/* ---- configuration and state ------------------------------------------------------------------- */
+
+struct raft_conf {
+    raft_id voters[RAFT_VOTERS_MAX]; /* distinct, non-zero */
+    unsigned voter_count;
+};
+
+/* What must survive a crash besides the log. A changed commit alone needs no sync. */
+struct raft_hard_state {
+    raft_term term;
+    raft_id vote; /* in that term; 0: none */
+    raft_index commit;
+};
+
+enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
+
+struct raft_options {
+    raft_id id;
+    struct raft_conf conf;       /* as of the log's beginning (snapshot_index) */
+    unsigned election_ticks;     /* T: an election starts after T..2T-1 ticks without a leader; > heartbeat_ticks */
+    unsigned heartbeat_ticks;    /* a leader's heartbeat each so many ticks; >= 1 */
+    bool pre_vote;               /* thesis 9.6 */
+    bool check_quorum;           /* thesis 6.2: a leader that hears no quorum for T ticks steps down */
+    uint64_t random_seed;        /* of the election timeouts */
+    size_t message_bytes_max;    /* entries in one append (always at least one entry) */
+    unsigned inflight_messages_max;
+    size_t inflight_bytes_max;
+    size_t uncommitted_bytes_max;
+    /* What storage recovered. Entries follow snapshot_index without a gap; the core takes a reference. */
+    struct raft_hard_state hard;
+    raft_index snapshot_index;   /* last entry that the store contains and the log no longer does; 0: none */
+    raft_term snapshot_term;
+    raft_index applied;          /* snapshot_index <= applied <= last index */
+    struct raft_entry *const *entries;
+    size_t entry_count;
+};
+
+/* Takes references to the entries, copies the rest. Options that make no sense break an invariant. */
+struct raft *raft_new(const struct raft_options *options);
+void raft_free(struct raft *r);
+
+/* ---- messages ---------------------------------------------------------------------------------- */
+
+/* Numbers as in raftpb, so that traces of other implementations can be read beside ours. */
+enum raft_message_type {
+    RAFT_MSG_PROPOSE = 2,              /* follower -> leader: entries (term and index 0) */
+    RAFT_MSG_APPEND = 3,               /* leader -> follower: entries after (index, log_term), commit */
+    RAFT_MSG_APPEND_RESPONSE = 4,      /* index: last entry held; reject: hint_index, hint_term */
+    RAFT_MSG_VOTE = 5,                 /* index, log_term: the candidate's last entry; transfer flag */
+    RAFT_MSG_VOTE_RESPONSE = 6,        /* reject */
+    RAFT_MSG_SNAPSHOT = 7,             /* leader -> follower: a snapshot at (index, log_term) follows by other means */
+    RAFT_MSG_HEARTBEAT = 8,            /* commit; context: a ReadIndex round, 0 none */
+    RAFT_MSG_HEARTBEAT_RESPONSE = 9,   /* context */
+    RAFT_MSG_TRANSFER_LEADER = 13,     /* follower -> leader: context is the transferee */
+    RAFT_MSG_TIMEOUT_NOW = 14,         /* leader -> transferee: campaign at once */
+    RAFT_MSG_READ_INDEX = 15,          /* follower -> leader: context as the follower chose it */
+    RAFT_MSG_READ_INDEX_RESPONSE = 16, /* leader -> follower: index, context */
+    RAFT_MSG_PRE_VOTE = 17,
+    RAFT_MSG_PRE_VOTE_RESPONSE = 18,
+};
+
+struct raft_message {
+    enum raft_message_type type;
+    raft_id from, to;
+    raft_term term; /* 0 in PROPOSE and READ_INDEX */
+    raft_term log_term;
+    raft_index index;
+    raft_index commit;
+    raft_index hint_index;
+    raft_term hint_term;
+    uint64_t context;
+    bool reject;
+    bool transfer; /* VOTE: this election was ordered by the leader, leases do not hold it up */
+    struct raft_entry **entries; /* index, index + 1, ...; the receiver takes its own references */
+    size_t entry_count;
+};
+
+/*
+ * A message that arrived. The caller keeps m and its array; the core takes references to entries that it
+ * keeps. ST_OK also for what is ignored; ST_NO_LEADER, ST_TOO_MANY_REQUESTS for a PROPOSE or READ_INDEX
+ * that was not taken.
+ */
+enum status raft_step(struct raft *r, const struct raft_message *m);
+
+/* ---- events of the owner ------------------------------------------------------------------------ */
+
+/* One unit of time passed. */
+void raft_tick(struct raft *r);
+/* Start an election now (a single node does at start, a test when it likes). */
+void raft_campaign(struct raft *r);
+
+/*
+ * Propose entries: a leader appends them and sets term and index, a follower forwards them. The core takes
+ * references if it answers ST_OK. ST_NO_LEADER: nobody to give them to (also during a transfer);
+ * ST_TOO_MANY_REQUESTS: uncommitted_bytes_max. ST_OK promises nothing: a proposal may be lost, the owner
+ * waits for it to come back committed, with a deadline.
+ */
+enum status raft_propose(struct raft *r, struct raft_entry *const *entries, size_t count) MUST_CHECK;
+
+/*
+ * Ask for a linearizable read point. `context` comes back in ready.reads with the index to wait for; it must be
+ * new for every attempt (a reused one could be confirmed by answers meant for the former: etcd 21399).
+ * Attempts may be lost without a word. ST_NO_LEADER: not taken.
+ */
+enum status raft_read_index(struct raft *r, uint64_t context) MUST_CHECK;
+
+/* Give leadership to `to` (thesis 3.10); proposals are refused until it took over or T ticks passed. */
+enum status raft_transfer_leader(struct raft *r, raft_id to) MUST_CHECK;
+
+/* The transport could not deliver to this member: stop streaming to it, probe. */
+void raft_unreachable(struct raft *r, raft_id id);
+
+/*
+ * The snapshot announced by a RAFT_MSG_SNAPSHOT to `id` was delivered and installed (ok), or not: go on
+ * replicating behind it, or probe again.
+ */
+void raft_snapshot_sent(struct raft *r, raft_id id, bool ok);
+/*
+ * A snapshot was installed here: the log starts anew behind (index, term). ST_STALE, nothing changed, if
+ * it is not ahead of the commit index.
+ */
+enum status raft_restore(struct raft *r, raft_index index, raft_term term, const struct raft_conf *conf)
+    MUST_CHECK;
+
+/* ---- ready ---------------------------------------------------------------------------------------- */
+
+struct raft_read_state {
+    uint64_t context;
+    raft_index index; /* the read is linearizable once this is applied */
+};
+
+struct raft_ready {
+    bool hard_changed;           /* hard is to be stored */
+    bool must_sync;              /* entries, or term or vote changed: durable before messages_after_stored */
+    struct raft_hard_state hard;
+    struct raft_entry **entries; /* to store; one at an index that is already stored replaces that and all behind it */
+    size_t entry_count;
+    struct raft_message *messages;
+    size_t message_count;
+    struct raft_message *messages_after_stored;
+    size_t message_after_count;
+    struct raft_entry **committed; /* to apply, gap-free; never beyond what a quorum, or the own disk, has stored */
+    size_t committed_count;
+    struct raft_read_state *reads;
+    size_t read_count;
+};
+
+/* False: nothing to do. True: *ret_ready is filled, and raft_advance must follow before the next raft_ready. */
+bool raft_ready(struct raft *r, struct raft_ready *ret_ready);
+void raft_advance(struct raft *r);
+
+/*
+ * Everything of a batch whose last entry was (index, term) is durable; index 0 for a batch without entries
+ * makes nothing known. Late news of entries replaced since is ignored.
+ */
+void raft_stored(struct raft *r, raft_index index, raft_term term);
+/* Applied up to index. */
+void raft_applied(struct raft *r, raft_index index);
+/* Forget entries up to index (<= applied, and held by a sealed store); a follower behind them gets a snapshot. */
+void raft_compact(struct raft *r, raft_index index);
+
+/* ---- what is the case ------------------------------------------------------------------------------- */
+
+struct raft_status {
+    raft_id id, leader; /* leader 0: unknown */
+    enum raft_role role;
+    struct raft_hard_state hard;
+    raft_index first, last, applied; /* the log held: first..last (first = last + 1 when empty) */
+    raft_term last_term;
+    raft_id transferee;              /* 0: no transfer under way */
+    size_t uncommitted_bytes;        /* leader */
+};
+void raft_get_status(const struct raft *r, struct raft_status *ret_status);
+const struct raft_conf *raft_get_conf(const struct raft *r);
+
+/* A leader's view of a member; ST_NOT_FOUND if it is none of ours, ST_NOT_LEADER on others. */
+enum raft_progress_state { RAFT_PROBE, RAFT_REPLICATE, RAFT_SNAPSHOT };
+struct raft_progress {
+    raft_index match, next;
+    enum raft_progress_state state;
+    unsigned inflight;
+    bool active; /* heard from since the last quorum check */
+};
+enum status raft_get_progress(const struct raft *r, raft_id id, struct raft_progress *ret_progress);
+
+/* The lowest index that every member is known to hold: on a leader from its progress, on followers 0. */
+raft_index raft_match_min(const struct raft *r);
+
+/* The term at an index of the held log (or its snapshot point); 0 if it is not there. */
+raft_term raft_term_at(const struct raft *r, raft_index index);
+
+/* For tests and traces: called with one line for each change of role and each vote. NULL: off. */
+void raft_set_trace(struct raft *r, void (*trace_fn)(void *arg, const char *line), void *arg);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The write-ahead log: what consensus must remember, in checksummed segments (format: doc/format-wal.md).
+ * Batches are appended on the loop's thread without blocking; one writer thread writes and syncs them in
+ * order, everything that arrived during a sync in the next one (group commit). wal_durable tells the loop
+ * how far that got; wake_fn is called from the writer thread and must only wake the loop.
+ *
+ * A torn tail (a last batch that never became durable) is cut at opening. Damage anywhere else is refused
+ * with the file and the offset, and nothing is changed: ST_CORRUPT. A write or sync that fails ends the
+ * process at once (a retried fsync may report success after the data is lost): fail_fn is called with words
+ * and must not return.
+ *
+ * wal_open -> wal_replay -> wal_start -> wal_append/wal_durable/wal_release ... -> wal_close.
+ */
+#ifndef RAFTD_WAL_WAL_H
+#define RAFTD_WAL_WAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/slice.h"
+#include "raft/raft.h"
+#include "raftd/wal/disk.h"
+
+struct wal;
+
+struct wal_options {
+    struct disk *disk;           /* stays the caller's, used until wal_close */
+    uint64_t cluster_id;         /* written into a new log, compared with an old one's: ST_BAD_ARGUMENT if it differs */
+    uint64_t member_id;
+    uint64_t segment_bytes;      /* WAL_SEGMENT_BYTES; a batch never spans two segments */
+    bool synchronous;            /* no thread: wal_append writes and syncs before it returns (simulator, tests) */
+    void (*wake_fn)(void *arg);  /* from the writer thread: wal_durable has grown */
+    void (*fail_fn)(void *arg, const char *text); /* any thread; must end the process */
+    void *arg;
+};
+
+/* Read what is there: *ret_new is set if the directory held no log and one was begun. */
+enum status wal_open(const struct wal_options *options, struct wal **ret_wal, bool *ret_new,
+                     struct error *ret_error) MUST_CHECK;
+
+/*
+ * After wal_open: the log as it stands, behind `after` (the store's applied index): the entries after+1..last in a
+ * fresh array of fresh references (the caller's to unref and free) and the newest hard state. ST_CORRUPT if the log
+ * begins later than after + 1 or its entries have a gap.
+ */
+enum status wal_replay(struct wal *w, raft_index after, struct raft_hard_state *ret_hard,
+                       struct raft_entry ***ret_entries, size_t *ret_count, struct error *ret_error) MUST_CHECK;
+
+/* Begin taking batches. */
+void wal_start(struct wal *w);
+
+/*
+ * Append one batch: a hard state (or NULL) and entries, which replace any stored at or behind the first one's index.
+ * The data is copied before it returns. Returns the batch's ticket: 1, 2, 3... With sync false (only a commit index
+ * changed) it is written, but nobody waits for it.
+ */
+uint64_t wal_append(struct wal *w, const struct raft_hard_state *hard, struct raft_entry *const *entries,
+                    size_t count, bool sync);
+
+/* The last ticket up to which every batch is durable. */
+uint64_t wal_durable(const struct wal *w);
+
+/*
+ * Entries up to `index` are in a durable checkpoint of the store, whose last entry has that term: segments that hold
+ * only such entries are recycled. Done on the writer thread, in order with the batches.
+ */
+void wal_release(struct wal *w, raft_index index, raft_term term);
+
+struct wal_stats {
+    uint64_t batches, syncs, bytes;
+    int64_t sync_ns_last, sync_ns_max; /* duration of a sync; max since the last call */
+    unsigned segments;
+};
+void wal_get_stats(struct wal *w, struct wal_stats *ret_stats);
+
+/* Writes and syncs what is queued, ends the thread, closes. NULL is fine. */
+void wal_close(struct wal *w);
+
+#endif
