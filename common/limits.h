@@ -37,7 +37,7 @@
 #define PEER_QUEUE_BYTES_MAX (64u * 1024u * 1024u)    /* unsent to one peer: above it messages are dropped */
 
 /* Disk. */
-#define WAL_SEGMENT_BYTES (64u * 1024u * 1024u)
+#define WAL_SEGMENT_BYTES (16u * 1024u * 1024u)
 #define WAL_RECORD_BYTES_MAX (16u * 1024u * 1024u)
 #define MEMTABLE_BYTES (64u * 1024u * 1024u)          /* sealed into a segment at this size */
 

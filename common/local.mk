@@ -9,6 +9,7 @@ libcommon_a_SOURCES = \
 	common/limits.h \
 	common/log.c common/log.h \
 	common/mem.c common/mem.h \
+	common/options.c common/options.h \
 	common/rng.c common/rng.h \
 	common/slice.h \
 	common/status.c common/status.h

@@ -5,8 +5,8 @@
  * are published) or catching up from history, in slices bounded by the caller; a watcher whose owner cannot take
  * more is paused and catches up from history later, so that a slow reader costs no memory and nobody else's time.
  *
- * Order: per watcher ascending (main, sub), without a gap or a repetition; all events of one main revision reach the
- * owner between one batch_fn call's `begin` and `end`.
+ * Order: per watcher ascending (main, sub), without a gap or a repetition; a revision is delivered whole, also to one that
+ * pauses in its middle.
  */
 #ifndef MVCC_WATCH_H
 #define MVCC_WATCH_H
@@ -23,6 +23,7 @@ struct watcher;
  * An event for a watcher; `watcher_arg` is what it was added with. Return false: no room, pause this watcher after this
  * revision (the event itself was taken).
  */
+/* May not add or remove watchers. */
 typedef bool (*watch_deliver_fn)(void *watcher_arg, const struct mvcc_event *event);
 
 struct watch_hub *watch_hub_new(struct mvcc *store, watch_deliver_fn deliver_fn);
@@ -36,7 +37,7 @@ enum status watch_add(struct watch_hub *hub, const struct mvcc_span *span, mvcc_
                       struct watcher **ret_watcher) MUST_CHECK;
 void watch_remove(struct watch_hub *hub, struct watcher *w);
 
-/* After mvcc_end moved the revision: deliver the new events to synced watchers. Cost: events x log(watchers) + deliveries. */
+/* After mvcc_end moved the revision: deliver the new events to synced watchers. Cost: events x (1 + watchers of ranges) + deliveries. */
 enum status watch_publish(struct watch_hub *hub) MUST_CHECK;
 
 /* Deliver history to those that are behind, about max_events in all. *ret_more: somebody not paused is still behind. */

@@ -23,6 +23,7 @@ struct disk_ops {
     int (*read)(struct disk_file *f, uint64_t offset, void *data, size_t len, size_t *ret_len); /* short only at the end */
     int (*write)(struct disk_file *f, uint64_t offset, const void *data, size_t len);           /* all of it */
     int (*allocate)(struct disk_file *f, uint64_t len);                                         /* grow to len, zero-filled */
+    int (*truncate)(struct disk_file *f, uint64_t len);                                         /* cut to len */
     int (*sync)(struct disk_file *f);                                                           /* data and size durable */
     int (*size)(struct disk_file *f, uint64_t *ret_size);
     int (*rename)(struct disk *d, const char *from, const char *to); /* replaces; durable after sync_dir */

@@ -48,6 +48,12 @@ enum status wal_open(const struct wal_options *options, struct wal **ret_wal, bo
 enum status wal_replay(struct wal *w, raft_index after, struct raft_hard_state *ret_hard,
                        struct raft_entry ***ret_entries, size_t *ret_count, struct error *ret_error) MUST_CHECK;
 
+/*
+ * After wal_open: the log holds entries from *ret_index + 1 on; the term is that of the entry at *ret_index. 0 and 0 for a
+ * log from the beginning; else the newest point that wal_release made the log begin behind.
+ */
+void wal_get_begin(const struct wal *w, raft_index *ret_index, raft_term *ret_term);
+
 /* Begin taking batches. */
 void wal_start(struct wal *w);
 

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Options from a table: defaults, environment, arguments. */
+#include "common/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum status option_set(const struct option_row *row, void *conf, const char *value,
+                              const char *where, struct error *ret_error)
+{
+    char *field = (char *)conf + row->offset;
+    char *end;
+    long long number;
+
+    switch (row->kind) {
+    case OPTION_TEXT:
+        memcpy(field, &value, sizeof value);
+        return ST_OK;
+    case OPTION_BOOL:
+        if (strcmp(value, "true") == 0 || strcmp(value, "1") == 0)
+            *(bool *)(void *)field = true;
+        else if (strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
+            *(bool *)(void *)field = false;
+        else
+            return error_set(ret_error, ST_BAD_ARGUMENT, "%s --%s: \"%s\" is neither true nor false",
+                             where, row->name, value);
+        return ST_OK;
+    case OPTION_NUMBER:
+        errno = 0;
+        number = strtoll(value, &end, 10);
+        if (errno || end == value || *end)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "%s --%s: \"%s\" is no number", where,
+                             row->name, value);
+        if (number < row->min || number > row->max)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "%s --%s: %lld is not in %lld..%lld", where,
+                             row->name, number, (long long)row->min, (long long)row->max);
+        *(int64_t *)(void *)field = number;
+        return ST_OK;
+    }
+    return ST_BAD_ARGUMENT;
+}
+
+static const struct option_row *option_find(const struct option_table *table, const char *name,
+                                            size_t len)
+{
+    for (size_t i = 0; i < table->row_count; i++)
+        if (strlen(table->rows[i].name) == len && memcmp(table->rows[i].name, name, len) == 0)
+            return &table->rows[i];
+    return NULL;
+}
+
+/* The name behind the dashes of an argument, its length, and the value after '='; NULL if it is no option. */
+static const char *option_word(const char *word, size_t *ret_len, const char **ret_value)
+{
+    const char *name = word, *equals;
+
+    if (*name != '-')
+        return NULL;
+    name += name[1] == '-' ? 2 : 1;
+    if (!*name)
+        return NULL;
+    equals = strchr(name, '=');
+    *ret_len = equals ? (size_t)(equals - name) : strlen(name);
+    *ret_value = equals ? equals + 1 : NULL;
+    return name;
+}
+
+bool options_given(const struct option_table *table, int argc, char **argv, const char *name)
+{
+    char variable[128];
+    size_t len;
+    const char *value;
+
+    for (int i = 1; i < argc; i++) {
+        const char *word = option_word(argv[i], &len, &value);
+        if (word && strlen(name) == len && memcmp(word, name, len) == 0)
+            return true;
+    }
+    if (!table->env_prefix)
+        return false;
+    snprintf(variable, sizeof variable, "%s_%s", table->env_prefix, name);
+    for (char *p = variable; *p; p++)
+        *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+    return getenv(variable) != NULL;
+}
+
+/* --data-dir is PREFIX_DATA_DIR. */
+static const struct option_row *option_of_variable(const struct option_table *table,
+                                                   const char *variable, const char **ret_value)
+{
+    size_t prefix = strlen(table->env_prefix);
+    const char *equals = strchr(variable, '=');
+    char name[96];
+    size_t len;
+
+    if (!equals || strncmp(variable, table->env_prefix, prefix) || variable[prefix] != '_')
+        return NULL;
+    variable += prefix + 1;
+    len = (size_t)(equals - variable);
+    if (len >= sizeof name)
+        return NULL;
+    for (size_t i = 0; i < len; i++)
+        name[i] = variable[i] == '_' ? '-' : (char)tolower((unsigned char)variable[i]);
+    *ret_value = equals + 1;
+    return option_find(table, name, len);
+}
+
+static enum status options_from_environment(const struct option_table *table, void *conf, int argc,
+                                            char **argv, char **envp, struct error *ret_error)
+{
+    struct option_table flags_only = *table;
+    enum status st = ST_OK;
+
+    flags_only.env_prefix = NULL;
+    for (; st == ST_OK && *envp; envp++) {
+        const char *value;
+        const struct option_row *row = option_of_variable(table, *envp, &value);
+        if (!row)
+            continue;
+        if (options_given(&flags_only, argc, argv, row->name))
+            return error_set(ret_error, ST_BAD_ARGUMENT,
+                             "--%s is set by flag and by environment; unset one of them", row->name);
+        st = option_set(row, conf, value, "environment", ret_error);
+    }
+    return st;
+}
+
+enum status options_parse(const struct option_table *table, void *conf, int argc, char **argv,
+                          char **envp, const char **ret_rest, int *ret_rest_count,
+                          struct error *ret_error)
+{
+    enum status st = ST_OK;
+    int rest = 0;
+
+    for (size_t i = 0; st == ST_OK && i < table->row_count; i++)
+        if (table->rows[i].default_text)
+            st = option_set(&table->rows[i], conf, table->rows[i].default_text, "default", ret_error);
+    if (st == ST_OK && table->env_prefix && envp)
+        st = options_from_environment(table, conf, argc, argv, envp, ret_error);
+    for (int i = 1; st == ST_OK && i < argc; i++) {
+        size_t len = 0;
+        const char *value = NULL;
+        const char *name = option_word(argv[i], &len, &value);
+        const struct option_row *row = name ? option_find(table, name, len) : NULL;
+        if (!name && ret_rest) {
+            ret_rest[rest++] = argv[i];
+            continue;
+        }
+        if (!row)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "%s \"%s\"", name ? "unknown option" : "unexpected word",
+                             argv[i]);
+        if (!value && row->kind == OPTION_BOOL)
+            value = "true";
+        if (!value && i + 1 < argc)
+            value = argv[++i];
+        if (!value)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "--%s needs a value", row->name);
+        st = option_set(row, conf, value, "flag", ret_error);
+    }
+    if (ret_rest_count)
+        *ret_rest_count = rest;
+    return st;
+}
+
+void options_print_help(const struct option_table *table)
+{
+    for (size_t i = 0; i < table->row_count; i++) {
+        const struct option_row *row = &table->rows[i];
+        char left[80];
+        snprintf(left, sizeof left, "--%s '%s'", row->name, row->default_text ? row->default_text : "");
+        printf("  %-56s %s\n", left, row->help);
+    }
+}

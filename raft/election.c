@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Roles and how they change. Raft 5.2, 5.4.1; pre-vote: thesis 9.6; leader stickiness: thesis 4.2.3 and 6.2. */
+#include "raft/internal.h"
+
+static void reset(struct raft *r, raft_term term)
+{
+    if (r->term != term) {
+        r->term = term;
+        r->vote = 0;
+    }
+    r->leader = 0;
+    r->election_elapsed = r->heartbeat_elapsed = 0;
+    r->election_timeout = r->options.election_ticks + (unsigned)rng_below(&r->rng, r->options.election_ticks);
+    r->transferee = 0;
+    r->uncommitted_bytes = 0;
+    raft_drop_reads(r);
+    for (unsigned i = 0; i < RAFT_VOTERS_MAX; i++)
+        r->votes[i] = VOTE_OPEN;
+}
+
+void raft_become_follower(struct raft *r, raft_term term, raft_id leader)
+{
+    reset(r, term);
+    r->role = RAFT_FOLLOWER;
+    r->leader = leader;
+    raft_trace(r, "%llx became follower at term %llu", (unsigned long long)r->options.id, (unsigned long long)term);
+}
+
+bool raft_in_lease(const struct raft *r)
+{
+    return r->options.check_quorum && r->leader && r->election_elapsed < r->options.election_ticks;
+}
+
+/* The outcome so far: with a quorum for or against, the election is over. */
+static enum vote count_votes(const struct raft *r)
+{
+    unsigned granted = 0, rejected = 0;
+
+    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+        granted += r->votes[i] == VOTE_GRANTED;
+        rejected += r->votes[i] == VOTE_REJECTED;
+    }
+    if (granted >= conf_quorum(&r->conf))
+        return VOTE_GRANTED;
+    return rejected >= conf_quorum(&r->conf) || granted + (r->conf.voter_count - granted - rejected) <
+                                                    conf_quorum(&r->conf) ?
+               VOTE_REJECTED :
+               VOTE_OPEN;
+}
+
+static void decide(struct raft *r, bool transfer)
+{
+    switch (count_votes(r)) {
+    case VOTE_GRANTED:
+        if (r->role == RAFT_PRE_CANDIDATE)
+            raft_start_election(r, false, transfer);
+        else
+            raft_become_leader(r);
+        break;
+    case VOTE_REJECTED:
+        /* A lost pre-vote leaves the term as it is: nobody was disturbed. */
+        raft_become_follower(r, r->term, 0);
+        break;
+    case VOTE_OPEN:
+        break;
+    }
+}
+
+void raft_start_election(struct raft *r, bool pre_vote, bool transfer)
+{
+    int self = conf_slot(&r->conf, r->options.id);
+
+    if (self < 0)
+        return;
+    if (pre_vote) {
+        /* Not reset(): the term and the vote stay. */
+        reset(r, r->term);
+        r->role = RAFT_PRE_CANDIDATE;
+    } else {
+        reset(r, r->term + 1);
+        r->role = RAFT_CANDIDATE;
+        r->vote = r->options.id;
+    }
+    raft_trace(r, "%llx became %scandidate at term %llu", (unsigned long long)r->options.id, pre_vote ? "pre-" : "",
+               (unsigned long long)r->term);
+    r->votes[self] = VOTE_GRANTED;
+    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+        struct raft_message *m;
+        if ((int)i == self)
+            continue;
+        /* The own vote is durable before anybody's answer can come: the request waits for the storage. */
+        m = raft_emit(r, pre_vote ? &r->out : &r->after, pre_vote ? RAFT_MSG_PRE_VOTE : RAFT_MSG_VOTE,
+                      r->conf.voters[i]);
+        m->term = pre_vote ? r->term + 1 : r->term;
+        m->index = log_last(&r->log);
+        m->log_term = log_last_term(&r->log);
+        m->transfer = transfer;
+    }
+    decide(r, transfer);
+}
+
+void raft_on_vote(struct raft *r, const struct raft_message *m)
+{
+    bool pre = m->type == RAFT_MSG_PRE_VOTE;
+    bool free_to = r->vote == m->from || (!r->vote && !r->leader) || (pre && m->term > r->term);
+    bool granted = free_to && log_is_up_to_date(&r->log, m->index, m->log_term);
+    struct raft_message *answer;
+
+    /* A vote is a promise: it leaves when it is durable. A pre-vote promises nothing. */
+    answer = raft_emit(r, pre ? &r->out : &r->after, pre ? RAFT_MSG_PRE_VOTE_RESPONSE : RAFT_MSG_VOTE_RESPONSE,
+                       m->from);
+    answer->reject = !granted;
+    /* A granted pre-vote is for the term that was asked about; a refusal tells ours. */
+    if (granted)
+        answer->term = m->term;
+    if (granted && !pre) {
+        r->vote = m->from;
+        r->election_elapsed = 0;
+    }
+    raft_trace(r, "%llx %s %s of %llx at term %llu", (unsigned long long)r->options.id,
+               granted ? "granted" : "refused", pre ? "pre-vote" : "vote", (unsigned long long)m->from,
+               (unsigned long long)m->term);
+}
+
+void raft_on_vote_response(struct raft *r, const struct raft_message *m)
+{
+    int slot = conf_slot(&r->conf, m->from);
+    bool fits = (r->role == RAFT_PRE_CANDIDATE && m->type == RAFT_MSG_PRE_VOTE_RESPONSE) ||
+                (r->role == RAFT_CANDIDATE && m->type == RAFT_MSG_VOTE_RESPONSE);
+
+    if (!fits || slot < 0 || r->votes[slot] != VOTE_OPEN)
+        return;
+    /* An answer to an older round of pre-votes was for an older term. */
+    if (r->role == RAFT_PRE_CANDIDATE && !m->reject && m->term != r->term + 1)
+        return;
+    r->votes[slot] = m->reject ? VOTE_REJECTED : VOTE_GRANTED;
+    decide(r, false);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a follower does with what its leader sends. Raft 5.3 */
+#include "raft/internal.h"
+
+/* Appends come from outside: indexes in sequence, terms that never fall and are not of the future. */
+static bool entries_make_sense(const struct raft_message *m)
+{
+    raft_term term = m->log_term;
+
+    if (m->entry_count && !m->entries)
+        return false;
+    if (m->index > UINT64_MAX - m->entry_count - 1)
+        return false;
+    for (size_t i = 0; i < m->entry_count; i++) {
+        const struct raft_entry *e = m->entries[i];
+        if (!e || e->index != m->index + 1 + i || e->term < term || e->term > m->term || !e->term)
+            return false;
+        term = e->term;
+    }
+    return true;
+}
+
+static void commit_to(struct raft *r, raft_index index)
+{
+    if (index > log_last(&r->log))
+        index = log_last(&r->log);
+    if (index > r->log.commit)
+        r->log.commit = index;
+}
+
+static struct raft_message *answer_append(struct raft *r, const struct raft_message *m, raft_index index)
+{
+    /* "I hold it" is a promise: it leaves when it is true on disk. */
+    struct raft_message *answer = raft_emit(r, &r->after, RAFT_MSG_APPEND_RESPONSE, m->from);
+
+    answer->index = index;
+    return answer;
+}
+
+/* Append what is new; an entry that differs is replaced with all behind it. False: it would touch what is committed. */
+static bool merge_entries(struct raft *r, const struct raft_message *m)
+{
+    for (size_t i = 0; i < m->entry_count; i++) {
+        struct raft_entry *e = m->entries[i];
+        if (e->index <= log_last(&r->log)) {
+            if (e->index <= r->log.snapshot_index || log_term(&r->log, e->index) == e->term)
+                continue;
+            if (e->index <= r->log.commit) {
+                raft_trace(r, "%llx ignores an append that contradicts what is committed at %llu",
+                           (unsigned long long)r->options.id, (unsigned long long)e->index);
+                return false;
+            }
+            log_truncate(&r->log, e->index);
+        }
+        log_append(&r->log, e);
+    }
+    return true;
+}
+
+void raft_on_append(struct raft *r, const struct raft_message *m)
+{
+    struct raft_message *answer;
+    raft_index last_new;
+
+    if (!entries_make_sense(m))
+        return;
+    if (m->index < r->log.commit) {
+        answer_append(r, m, r->log.commit);
+        return;
+    }
+    if (m->index <= log_last(&r->log) && log_term(&r->log, m->index) == m->log_term) {
+        if (!merge_entries(r, m))
+            return;
+        last_new = m->index + m->entry_count;
+        commit_to(r, m->commit < last_new ? m->commit : last_new);
+        answer_append(r, m, last_new);
+        return;
+    }
+    answer = answer_append(r, m, m->index);
+    answer->reject = true;
+    answer->hint_index = log_agreement(&r->log, m->index, m->log_term);
+    answer->hint_term = log_term(&r->log, answer->hint_index);
+}
+
+void raft_on_heartbeat(struct raft *r, const struct raft_message *m)
+{
+    struct raft_message *answer;
+
+    commit_to(r, m->commit);
+    if (m->hint_index > r->everywhere)
+        r->everywhere = m->hint_index;
+    answer = raft_emit(r, &r->out, RAFT_MSG_HEARTBEAT_RESPONSE, m->from);
+    answer->context = m->context;
+}
+
+/* The announcement of a snapshot: if we are past it already, say so, and the leader goes on from there. */
+void raft_on_snapshot(struct raft *r, const struct raft_message *m)
+{
+    if (m->index <= r->log.commit)
+        answer_append(r, m, r->log.commit);
+}

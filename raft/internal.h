@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The private parts of the core, shared by the files of this room. */
+#ifndef RAFT_INTERNAL_H
+#define RAFT_INTERNAL_H
+
+#include "common/rng.h"
+#include "raft/raft.h"
+
+/* ---- log.c: the window of entries in memory ---- */
+
+/*
+ * Entries snapshot_index+1 .. last, as one array of references. What the storage was given, has made durable, what is
+ * committed and what was handed out for applying are marks in it:
+ *     snapshot_index <= applied <= handed <= min(commit, stored),  stored <= given <= last,  commit <= last
+ */
+struct raft_log {
+    struct raft_entry **slots;
+    size_t from, count, cap; /* slots[from .. from+count) */
+    raft_index snapshot_index;
+    raft_term snapshot_term;
+    raft_index given;   /* handed to storage */
+    raft_index stored;  /* durable here */
+    raft_index commit;
+    raft_index handed;  /* in a ready batch for applying */
+    raft_index applied;
+};
+
+void log_init(struct raft_log *l, const struct raft_options *options);
+void log_fini(struct raft_log *l);
+static inline raft_index log_last(const struct raft_log *l)
+{
+    return l->snapshot_index + l->count;
+}
+raft_term log_last_term(const struct raft_log *l);
+/* 0 if it is not there. */
+raft_term log_term(const struct raft_log *l, raft_index index);
+/* The slot of an index that is in the window. */
+struct raft_entry **log_slot(const struct raft_log *l, raft_index index);
+/* Takes a reference. */
+void log_append(struct raft_log *l, struct raft_entry *e);
+/* Drop index and all behind it; index > commit. */
+void log_truncate(struct raft_log *l, raft_index index);
+/* Is a log that ends at (index, term) at least as new as this one? Raft 5.4.1 */
+bool log_is_up_to_date(const struct raft_log *l, raft_index index, raft_term term);
+/* The last index <= `index` whose term is <= `term`: where two logs may agree at best. */
+raft_index log_agreement(const struct raft_log *l, raft_index index, raft_term term);
+void log_compact(struct raft_log *l, raft_index index);
+void log_reset(struct raft_log *l, raft_index index, raft_term term);
+
+/* ---- conf.c: who counts ---- */
+
+/* -1 if it is no voter. */
+int conf_slot(const struct raft_conf *c, raft_id id);
+unsigned conf_quorum(const struct raft_conf *c);
+/* The largest value that a quorum of voters has reached; values by slot. */
+uint64_t conf_reached(const struct raft_conf *c, const uint64_t *values);
+
+/* ---- progress.c: a leader's view of one member ---- */
+
+struct inflight {
+    raft_index last; /* of the append */
+    size_t bytes;
+};
+
+struct progress {
+    raft_index match, next;
+    enum raft_progress_state state;
+    bool paused;            /* RAFT_PROBE: one append is out, wait for its answer or a heartbeat's */
+    bool active;            /* heard from since the last quorum check */
+    raft_index sent_commit; /* the newest commit index that an append carried */
+    uint64_t read_round;    /* the newest round of heartbeats that it answered */
+    struct inflight *inflight; /* a ring of options.inflight_messages_max */
+    unsigned inflight_from, inflight_count;
+    size_t inflight_bytes;
+};
+
+void progress_reset(struct progress *p, raft_index next);
+void progress_probe(struct progress *p);
+void progress_replicate(struct progress *p);
+/* Entries up to index are held there. False: old news. */
+bool progress_accept(struct progress *p, raft_index index);
+/* The append behind `rejected` did not fit; it may fit behind `agreement`. False: old news. */
+bool progress_reject(struct progress *p, raft_index rejected, raft_index agreement);
+bool progress_is_full(const struct progress *p, const struct raft_options *o);
+void progress_sent(struct progress *p, const struct raft_options *o, raft_index last, size_t bytes);
+void progress_free_inflight(struct progress *p, const struct raft_options *o, raft_index up_to);
+
+/* ---- the core ---- */
+
+enum vote { VOTE_OPEN, VOTE_GRANTED, VOTE_REJECTED };
+
+/* A read that waits for its round of heartbeats (or, round 0, for one to begin). */
+struct pending_read {
+    raft_id from; /* ourselves, or the follower that asked */
+    uint64_t context;
+    uint64_t round;
+    raft_index index;
+};
+
+struct message_list {
+    struct raft_message *items;
+    size_t count, cap;
+};
+
+struct raft {
+    struct raft_options options;
+    struct raft_conf conf;
+    struct raft_log log;
+    struct rng rng;
+    raft_term term;
+    raft_id vote, leader;
+    enum raft_role role;
+    unsigned election_elapsed, heartbeat_elapsed; /* ticks */
+    unsigned election_timeout;                    /* ticks, drawn anew each time */
+    enum vote votes[RAFT_VOTERS_MAX];
+    struct progress progress[RAFT_VOTERS_MAX];
+    raft_index everywhere;    /* what every member holds, as the leader last said */
+    raft_id transferee;
+    size_t uncommitted_bytes; /* leader: proposed in this term and not committed */
+    uint64_t read_round;      /* of heartbeats; never goes back, so an old answer confirms nothing new */
+    struct pending_read *reads;
+    size_t read_count, read_cap;
+    /* what the next ready batch carries */
+    struct message_list out, after;
+    struct raft_entry **forward; /* proposals for the leader */
+    size_t forward_count, forward_cap;
+    struct raft_read_state *read_states;
+    size_t read_state_count, read_state_cap;
+    struct raft_hard_state emitted;
+    bool in_ready;
+    void (*trace_fn)(void *arg, const char *line);
+    void *trace_arg;
+};
+
+/* raft.c */
+void raft_trace(struct raft *r, const char *format, ...) PRINTF_LIKE(2, 3);
+struct raft_message *raft_emit(struct raft *r, struct message_list *list, enum raft_message_type type, raft_id to);
+static inline bool raft_is_voter(const struct raft *r, raft_id id)
+{
+    return conf_slot(&r->conf, id) >= 0;
+}
+
+/* election.c */
+void raft_become_follower(struct raft *r, raft_term term, raft_id leader);
+void raft_start_election(struct raft *r, bool pre_vote, bool transfer);
+void raft_on_vote(struct raft *r, const struct raft_message *m);
+void raft_on_vote_response(struct raft *r, const struct raft_message *m);
+/* The leader is alive as far as we know, and nobody should disturb it. Thesis 6.2 and 4.2.3 */
+bool raft_in_lease(const struct raft *r);
+
+/* leader.c */
+void raft_become_leader(struct raft *r);
+enum status raft_append_proposals(struct raft *r, struct raft_entry *const *entries, size_t count);
+void raft_send_heartbeats(struct raft *r, uint64_t round);
+void raft_maybe_commit(struct raft *r);
+void raft_on_append_response(struct raft *r, const struct raft_message *m);
+void raft_on_heartbeat_response(struct raft *r, const struct raft_message *m);
+bool raft_has_quorum(struct raft *r);
+/* Appends for whoever can take some: into the ready batch. */
+void raft_fill_appends(struct raft *r);
+
+/* follower.c */
+void raft_on_append(struct raft *r, const struct raft_message *m);
+void raft_on_heartbeat(struct raft *r, const struct raft_message *m);
+void raft_on_snapshot(struct raft *r, const struct raft_message *m);
+
+/* read.c */
+void raft_queue_read(struct raft *r, raft_id from, uint64_t context);
+void raft_begin_read_round(struct raft *r);
+void raft_confirm_reads(struct raft *r);
+void raft_drop_reads(struct raft *r);
+void raft_add_read_state(struct raft *r, uint64_t context, raft_index index);
+
+#endif

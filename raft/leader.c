@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a leader does: append, replicate, commit. Raft 5.3, 5.4.2. */
+#include "raft/internal.h"
+
+void raft_become_leader(struct raft *r)
+{
+    struct raft_entry *no_op = raft_entry_new(RAFT_ENTRY_NORMAL, 0);
+    enum status st;
+
+    r->role = RAFT_LEADER;
+    r->leader = r->options.id;
+    r->heartbeat_elapsed = r->election_elapsed = 0;
+    r->uncommitted_bytes = 0;
+    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+        progress_reset(&r->progress[i], log_last(&r->log) + 1);
+        r->progress[i].active = true; /* gets one election timeout to be heard from */
+    }
+    raft_trace(r, "%llx became leader at term %llu", (unsigned long long)r->options.id,
+               (unsigned long long)r->term);
+    /* Only an entry of its own term lets a leader know what is committed. Raft 8 */
+    st = raft_append_proposals(r, &no_op, 1);
+    INVARIANT(st == ST_OK);
+    raft_entry_unref(no_op);
+}
+
+enum status raft_append_proposals(struct raft *r, struct raft_entry *const *entries, size_t count)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < count; i++)
+        bytes += entries[i]->len;
+    /* A single large proposal is let through when nothing else is under way, and so are empty ones. */
+    if (bytes && r->uncommitted_bytes && r->uncommitted_bytes + bytes > r->options.uncommitted_bytes_max)
+        return ST_TOO_MANY_REQUESTS;
+    r->uncommitted_bytes += bytes;
+    for (size_t i = 0; i < count; i++) {
+        entries[i]->term = r->term;
+        entries[i]->index = log_last(&r->log) + 1;
+        log_append(&r->log, entries[i]);
+    }
+    return ST_OK;
+}
+
+raft_index raft_match_min(const struct raft *r)
+{
+    raft_index lowest = UINT64_MAX;
+
+    if (r->role != RAFT_LEADER)
+        return r->everywhere;
+    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+        raft_index match =
+            r->conf.voters[i] == r->options.id ? r->log.stored : r->progress[i].match;
+        if (match < lowest)
+            lowest = match;
+    }
+    return lowest;
+}
+
+void raft_send_heartbeats(struct raft *r, uint64_t round)
+{
+    raft_index everywhere = raft_match_min(r);
+
+    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+        struct progress *p = &r->progress[i];
+        struct raft_message *m;
+        if (r->conf.voters[i] == r->options.id)
+            continue;
+        m = raft_emit(r, &r->out, RAFT_MSG_HEARTBEAT, r->conf.voters[i]);
+        /* Only what is known to be there: its log may differ beyond. */
+        m->commit = p->match < r->log.commit ? p->match : r->log.commit;
+        m->context = round;
+        m->hint_index = everywhere;
+    }
+}
+
+/* Raft 5.4.2: an entry of an older term is never committed by counting; it is, once one of ours behind it is. */
+void raft_maybe_commit(struct raft *r)
+{
+    uint64_t match[RAFT_VOTERS_MAX] = {0};
+    raft_index reached;
+
+    if (r->role != RAFT_LEADER)
+        return;
+    for (unsigned i = 0; i < r->conf.voter_count; i++)
+        match[i] = r->conf.voters[i] == r->options.id ? r->log.stored : r->progress[i].match;
+    reached = conf_reached(&r->conf, match);
+    if (reached <= r->log.commit || log_term(&r->log, reached) != r->term)
+        return;
+    for (raft_index i = r->log.commit + 1; i <= reached; i++) {
+        size_t len = (*log_slot(&r->log, i))->len;
+        r->uncommitted_bytes -= len < r->uncommitted_bytes ? len : r->uncommitted_bytes;
+    }
+    r->log.commit = reached;
+}
+
+bool raft_has_quorum(struct raft *r)
+{
+    unsigned active = 0;
+
+    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+        active += r->progress[i].active || r->conf.voters[i] == r->options.id;
+        r->progress[i].active = false;
+    }
+    return active >= conf_quorum(&r->conf);
+}
+
+/* ---- replication ---- */
+
+/* The follower needs entries that are gone: tell it what snapshot comes, and wait for that. */
+static void announce_snapshot(struct raft *r, struct progress *p, raft_id to)
+{
+    struct raft_message *m;
+
+    if (!p->active)
+        return; /* nobody there to take it */
+    m = raft_emit(r, &r->out, RAFT_MSG_SNAPSHOT, to);
+    m->index = r->log.snapshot_index;
+    m->log_term = r->log.snapshot_term;
+    p->state = RAFT_SNAPSHOT;
+}
+
+/* How many entries from `next` on make one message. */
+static size_t count_for_message(const struct raft *r, raft_index next, size_t *ret_bytes)
+{
+    size_t bytes = 0, count = 0;
+
+    for (raft_index i = next; i <= log_last(&r->log); i++) {
+        size_t len = (*log_slot(&r->log, i))->len;
+        if (count && bytes + len > r->options.message_bytes_max)
+            break;
+        bytes += len;
+        count++;
+    }
+    *ret_bytes = bytes;
+    return count;
+}
+
+/* One append behind next - 1, with or without entries. False: those entries are gone. */
+static bool send_append(struct raft *r, struct progress *p, raft_id to, bool with_entries)
+{
+    raft_index before = p->next - 1;
+    raft_term term = log_term(&r->log, before);
+    size_t count, bytes = 0;
+    struct raft_message *m;
+
+    if (before < r->log.snapshot_index || (before && !term)) {
+        announce_snapshot(r, p, to);
+        return false;
+    }
+    count = with_entries ? count_for_message(r, p->next, &bytes) : 0;
+    m = raft_emit(r, &r->out, RAFT_MSG_APPEND, to);
+    m->index = before;
+    m->log_term = term;
+    m->commit = r->log.commit;
+    m->entries = count ? log_slot(&r->log, p->next) : NULL; /* valid until raft_advance: nothing moves before */
+    m->entry_count = count;
+    p->sent_commit = r->log.commit;
+    if (p->state == RAFT_PROBE)
+        p->paused = true;
+    else if (count)
+        progress_sent(p, &r->options, before + count, bytes);
+    return true;
+}
+
+static void fill_one(struct raft *r, struct progress *p, raft_id to)
+{
+    if (p->state == RAFT_PROBE && !p->paused) {
+        send_append(r, p, to, true);
+        return;
+    }
+    if (p->state != RAFT_REPLICATE)
+        return;
+    while (p->next <= log_last(&r->log) && !progress_is_full(p, &r->options))
+        if (!send_append(r, p, to, true))
+            return;
+    /* Nothing to carry the news that more is committed: an append of its own, so that followers apply without delay. */
+    if (p->sent_commit < r->log.commit && p->next > log_last(&r->log))
+        send_append(r, p, to, false);
+}
+
+void raft_fill_appends(struct raft *r)
+{
+    if (r->role != RAFT_LEADER)
+        return;
+    for (unsigned i = 0; i < r->conf.voter_count; i++)
+        if (r->conf.voters[i] != r->options.id)
+            fill_one(r, &r->progress[i], r->conf.voters[i]);
+}
+
+/* ---- answers ---- */
+
+static void on_rejected(struct raft *r, struct progress *p, const struct raft_message *m)
+{
+    raft_index agreement = m->hint_index;
+
+    /* Skip everything of ours that is newer than the follower's term there: no shared entry can be among it. */
+    if (m->hint_term)
+        agreement = log_agreement(&r->log, m->hint_index, m->hint_term);
+    if (progress_reject(p, m->index, agreement) && p->state == RAFT_REPLICATE)
+        progress_probe(p);
+}
+
+void raft_on_append_response(struct raft *r, const struct raft_message *m)
+{
+    int slot = conf_slot(&r->conf, m->from);
+    struct progress *p;
+    bool news;
+
+    if (r->role != RAFT_LEADER || slot < 0)
+        return;
+    p = &r->progress[slot];
+    p->active = true;
+    if (m->reject) {
+        on_rejected(r, p, m);
+        return;
+    }
+    if (m->index > log_last(&r->log))
+        return; /* nobody holds what was never written */
+    news = progress_accept(p, m->index);
+    if (p->state == RAFT_PROBE && (news || p->match == m->index))
+        progress_replicate(p);
+    else if (p->state == RAFT_SNAPSHOT && p->match >= r->log.snapshot_index)
+        progress_replicate(p);
+    else if (p->state == RAFT_REPLICATE)
+        progress_free_inflight(p, &r->options, m->index);
+    if (news)
+        raft_maybe_commit(r);
+    if (m->from == r->transferee && p->match == log_last(&r->log))
+        raft_emit(r, &r->out, RAFT_MSG_TIMEOUT_NOW, m->from);
+}
+
+void raft_on_heartbeat_response(struct raft *r, const struct raft_message *m)
+{
+    int slot = conf_slot(&r->conf, m->from);
+    struct progress *p;
+
+    if (r->role != RAFT_LEADER || slot < 0)
+        return;
+    p = &r->progress[slot];
+    p->active = true;
+    p->paused = false;
+    /* It lives, but an answer was lost: let one append through, its answer tells where the follower stands. */
+    if (p->state == RAFT_REPLICATE && p->match < log_last(&r->log) && progress_is_full(p, &r->options))
+        progress_free_inflight(p, &r->options, p->inflight[p->inflight_from].last);
+    if (p->state == RAFT_REPLICATE && p->match < log_last(&r->log) && p->next > log_last(&r->log))
+        send_append(r, p, m->from, false);
+    if (m->context > p->read_round && m->context <= r->read_round) {
+        p->read_round = m->context;
+        raft_confirm_reads(r);
+    }
+}

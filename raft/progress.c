@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a leader knows of one member: probing (one append at a time, until the logs are known to agree somewhere),
+ * replicating (a stream, bounded by a window), or waiting for a snapshot.
+ */
+#include "raft/internal.h"
+
+void progress_reset(struct progress *p, raft_index next)
+{
+    struct inflight *ring = p->inflight;
+
+    *p = (struct progress){.next = next, .state = RAFT_PROBE, .inflight = ring};
+}
+
+static void progress_enter(struct progress *p, enum raft_progress_state state)
+{
+    p->state = state;
+    p->paused = false;
+    p->inflight_from = p->inflight_count = 0;
+    p->inflight_bytes = 0;
+    p->next = p->match + 1;
+}
+
+void progress_probe(struct progress *p)
+{
+    progress_enter(p, RAFT_PROBE);
+}
+
+void progress_replicate(struct progress *p)
+{
+    progress_enter(p, RAFT_REPLICATE);
+}
+
+bool progress_accept(struct progress *p, raft_index index)
+{
+    bool news = index > p->match;
+
+    if (news) {
+        p->match = index;
+        p->paused = false;
+    }
+    if (p->next <= index)
+        p->next = index + 1;
+    return news;
+}
+
+bool progress_reject(struct progress *p, raft_index rejected, raft_index agreement)
+{
+    raft_index next = rejected < agreement + 1 ? rejected : agreement + 1;
+
+    if (p->state == RAFT_REPLICATE) {
+        if (rejected <= p->match)
+            return false;
+        p->next = p->match + 1;
+        return true;
+    }
+    /* Only the answer to the one probe that is out counts. */
+    if (p->next - 1 != rejected)
+        return false;
+    p->next = next > p->match + 1 ? next : p->match + 1;
+    p->paused = false;
+    return true;
+}
+
+bool progress_is_full(const struct progress *p, const struct raft_options *o)
+{
+    return p->inflight_count >= o->inflight_messages_max ||
+           (p->inflight_count > 0 && p->inflight_bytes >= o->inflight_bytes_max);
+}
+
+void progress_sent(struct progress *p, const struct raft_options *o, raft_index last, size_t bytes)
+{
+    unsigned at = (p->inflight_from + p->inflight_count) % o->inflight_messages_max;
+
+    p->next = last + 1;
+    p->inflight[at] = (struct inflight){last, bytes};
+    p->inflight_count++;
+    p->inflight_bytes += bytes;
+}
+
+void progress_free_inflight(struct progress *p, const struct raft_options *o, raft_index up_to)
+{
+    while (p->inflight_count && p->inflight[p->inflight_from].last <= up_to) {
+        p->inflight_bytes -= p->inflight[p->inflight_from].bytes;
+        p->inflight_from = (p->inflight_from + 1) % o->inflight_messages_max;
+        p->inflight_count--;
+    }
+}

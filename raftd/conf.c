@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The flags of etcd, and the rules between them. */
+#include "raftd/conf.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/codec.h"
+#include "common/mem.h"
+#include "common/options.h"
+#include "net/digest.h"
+
+#define PEER_DEFAULT "http://localhost:2380"
+#define CLIENT_DEFAULT "http://localhost:2379"
+
+#define TEXT(name, field, value, help) {name, OPTION_TEXT, offsetof(struct conf_flags, field), value, 0, 0, help}
+
+/* clang-format off */
+static const struct option_row rows[] = {
+    TEXT("name", name, "default", "a name for this member, unique in its cluster"),
+    TEXT("data-dir", data_dir, "", "where everything is kept (empty: NAME.etcd here)"),
+    TEXT("listen-client-urls", listen_client_urls, CLIENT_DEFAULT, "where clients connect: http://IP:PORT or unix:///PATH, with commas"),
+    TEXT("advertise-client-urls", advertise_client_urls, CLIENT_DEFAULT, "the same as clients elsewhere see it"),
+    TEXT("listen-peer-urls", listen_peer_urls, PEER_DEFAULT, "where other members connect"),
+    TEXT("initial-advertise-peer-urls", initial_advertise_peer_urls, PEER_DEFAULT, "the same as other members see it"),
+    TEXT("initial-cluster", initial_cluster, "", "NAME=PEER-URL of every member of a new cluster, with commas (empty: only this one)"),
+    TEXT("initial-cluster-state", initial_cluster_state, "new", "new: begin a cluster, or go on with what is in the data directory"),
+    TEXT("initial-cluster-token", initial_cluster_token, "etcd-cluster", "tells clusters with equal URLs apart"),
+    {"heartbeat-interval", OPTION_NUMBER, offsetof(struct conf_flags, heartbeat_ms), "100", 1, 10000, "milliseconds between a leader's heartbeats"},
+    {"election-timeout", OPTION_NUMBER, offsetof(struct conf_flags, election_ms), "1000", 5, 50000, "milliseconds without a leader before an election; at least 5 heartbeats"},
+    {"pre-vote", OPTION_BOOL, offsetof(struct conf_flags, pre_vote), "true", 0, 0, "ask before an election whether it could be won (always on)"},
+    TEXT("log-level", log_level, "info", "error, warn, info or debug"),
+    {"version", OPTION_BOOL, offsetof(struct conf_flags, version), "false", 0, 0, "print the version and exit"},
+    {"help", OPTION_BOOL, offsetof(struct conf_flags, help), "false", 0, 0, "print this and exit"},
+};
+/* clang-format on */
+
+static const struct option_table table = {rows, sizeof rows / sizeof *rows, "ETCD"};
+
+void conf_print_help(void)
+{
+    printf("usage: raftd [OPTION VALUE]...\n"
+           "A member of a raftfs cluster: a replicated store that speaks the etcd v3 API.\n"
+           "Every option can also be given in the environment: --data-dir as ETCD_DATA_DIR.\n\n");
+    options_print_help(&table);
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+uint64_t conf_member_id(char *const *peer_urls, unsigned count, const char *token)
+{
+    char **sorted = mem_copy(peer_urls, count * sizeof *sorted);
+    struct buf b = {0};
+    uint8_t digest[20];
+
+    qsort(sorted, count, sizeof *sorted, compare_texts);
+    for (unsigned i = 0; i < count; i++)
+        buf_append_text(&b, sorted[i]);
+    buf_append_text(&b, token);
+    digest_sha1(buf_slice(&b), digest);
+    buf_fini(&b);
+    free(sorted);
+    return get_be64(digest);
+}
+
+uint64_t conf_cluster_id(const struct members *members)
+{
+    uint8_t ids[RAFT_VOTERS_MAX * 8], digest[20], *p = ids;
+
+    for (unsigned i = 0; i < members->count; i++)
+        p = put_be64(p, members->list[i].id);
+    digest_sha1(slice_of(ids, (size_t)(p - ids)), digest);
+    return get_be64(digest);
+}
+
+static enum status parse_urls(const char *flag, const char *text, struct conf_urls *ret_urls,
+                              struct error *ret_error)
+{
+    struct error inner = {0};
+
+    if (url_parse_list(text, ret_urls->list, CONF_URLS_MAX, &ret_urls->count, &inner) != ST_OK)
+        return error_set(ret_error, ST_BAD_ARGUMENT, "--%s: %s", flag, inner.text);
+    if (!ret_urls->count)
+        return error_set(ret_error, ST_BAD_ARGUMENT, "--%s: no URL", flag);
+    return ST_OK;
+}
+
+/* One NAME=URL of --initial-cluster; several of one name are one member with several URLs. */
+struct initial_url {
+    const char *name;
+    char *url; /* canonical */
+    bool used;
+};
+
+static enum status parse_initial(const char *text, struct initial_url *ret_list, unsigned max,
+                                 unsigned *ret_count, char *scratch, struct error *ret_error)
+{
+    char *save = NULL;
+    unsigned n = 0;
+
+    for (char *word = strtok_r(scratch, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
+        char *equals = strchr(word, '=');
+        struct error inner = {0};
+        struct url url;
+        char canonical[512];
+        if (!equals || equals == word)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "--initial-cluster: \"%s\" is not NAME=URL", word);
+        if (n == max)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "--initial-cluster: more than %u URLs", max);
+        *equals = 0;
+        if (url_parse(equals + 1, &url, &inner) != ST_OK)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "--initial-cluster: %s: %s", word, inner.text);
+        url_format(&url, canonical, sizeof canonical);
+        ret_list[n++] = (struct initial_url){.name = word, .url = mem_text(canonical)};
+        *ret_count = n;
+    }
+    return n ? ST_OK : error_set(ret_error, ST_BAD_ARGUMENT, "--initial-cluster: \"%s\" names no member", text);
+}
+
+/* All URLs of the name at list[at] become one member. */
+static enum status add_initial_member(struct conf *c, struct initial_url *list, unsigned count, unsigned at,
+                                      bool *ret_is_self, struct error *ret_error)
+{
+    char *urls[CONF_URLS_MAX];
+    unsigned n = 0;
+    uint64_t id;
+    enum status st;
+
+    for (unsigned i = at; i < count; i++) {
+        if (list[i].used || strcmp(list[i].name, list[at].name) != 0)
+            continue;
+        if (n == CONF_URLS_MAX)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "--initial-cluster: too many URLs for %s", list[at].name);
+        urls[n++] = list[i].url;
+        list[i].used = i != at;
+    }
+    id = conf_member_id(urls, n, c->flags.initial_cluster_token);
+    st = members_add(&c->initial, id, list[at].name, urls, n);
+    if (st != ST_OK)
+        return error_set(ret_error, ST_BAD_ARGUMENT,
+                         st == ST_LIMIT ? "--initial-cluster: more than %u members" :
+                                          "--initial-cluster: two members have the same URLs (at most %u members)",
+                         RAFT_VOTERS_MAX);
+    *ret_is_self = strcmp(list[at].name, c->flags.name) == 0;
+    if (*ret_is_self)
+        c->member_id = id;
+    return ST_OK;
+}
+
+/* etcd: the own name must be there with exactly the advertised peer URLs. */
+static enum status check_self(const struct conf *c, struct error *ret_error)
+{
+    struct conf copy = *c;
+    const struct member *self = members_find(&copy.initial, c->member_id);
+    unsigned equal = 0;
+
+    for (unsigned i = 0; self && i < self->peer_url_count; i++)
+        for (unsigned k = 0; k < c->advertise_peer.count; k++) {
+            char canonical[512];
+            url_format(&c->advertise_peer.list[k], canonical, sizeof canonical);
+            equal += strcmp(canonical, self->peer_urls[i]) == 0;
+        }
+    if (!self || equal != self->peer_url_count || equal != c->advertise_peer.count)
+        return error_set(ret_error, ST_BAD_ARGUMENT,
+                         "--initial-cluster: the peer URLs of %s there and in --initial-advertise-peer-urls differ",
+                         c->flags.name);
+    return ST_OK;
+}
+
+static enum status parse_cluster(struct conf *c, struct error *ret_error)
+{
+    struct initial_url list[RAFT_VOTERS_MAX * CONF_URLS_MAX] = {0};
+    unsigned count = 0, self = 0;
+    struct buf text = {0};
+    enum status st;
+
+    if (*c->flags.initial_cluster)
+        buf_append_text(&text, c->flags.initial_cluster);
+    else
+        buf_printf(&text, "%s=%s", c->flags.name, c->flags.initial_advertise_peer_urls);
+    buf_append_byte(&text, 0);
+    st = parse_initial(c->flags.initial_cluster, list, RAFT_VOTERS_MAX * CONF_URLS_MAX, &count, (char *)text.data,
+                       ret_error);
+    for (unsigned i = 0; st == ST_OK && i < count; i++) {
+        bool is_self = false;
+        if (!list[i].used)
+            st = add_initial_member(c, list, count, i, &is_self, ret_error);
+        self += is_self;
+    }
+    if (st == ST_OK && !self)
+        st = error_set(ret_error, ST_BAD_ARGUMENT, "--initial-cluster: there is no member named %s (--name)",
+                       c->flags.name);
+    if (st == ST_OK)
+        st = check_self(c, ret_error);
+    c->cluster_id = conf_cluster_id(&c->initial);
+    for (unsigned i = 0; i < count; i++)
+        free(list[i].url);
+    buf_fini(&text);
+    return st;
+}
+
+static enum status check_rules(const struct conf *c, int argc, char **argv, struct error *ret_error)
+{
+    const struct conf_flags *f = &c->flags;
+
+    if (f->election_ms < 5 * f->heartbeat_ms)
+        return error_set(ret_error, ST_BAD_ARGUMENT,
+                         "--election-timeout: %lld is less than 5 times --heartbeat-interval (%lld)",
+                         (long long)f->election_ms, (long long)f->heartbeat_ms);
+    if (options_given(&table, argc, argv, "listen-client-urls") &&
+        !options_given(&table, argc, argv, "advertise-client-urls"))
+        return error_set(ret_error, ST_BAD_ARGUMENT,
+                         "--advertise-client-urls is needed when --listen-client-urls is set");
+    if (strcmp(f->initial_cluster_state, "new") != 0)
+        return error_set(ret_error, ST_BAD_ARGUMENT,
+                         "--initial-cluster-state: \"%s\": only \"new\" is there; members cannot be added to a running "
+                         "cluster by this version",
+                         f->initial_cluster_state);
+    if (!f->pre_vote)
+        return error_set(ret_error, ST_BAD_ARGUMENT, "--pre-vote: it cannot be switched off");
+    if (!*f->name || strpbrk(f->name, ",=/"))
+        return error_set(ret_error, ST_BAD_ARGUMENT, "--name: \"%s\" is empty or holds one of , = /", f->name);
+    return ST_OK;
+}
+
+enum status conf_parse(struct conf *c, int argc, char **argv, char **envp, struct error *ret_error)
+{
+    struct conf_flags *f = &c->flags;
+    enum status st;
+    int n;
+
+    *c = (struct conf){0};
+    st = options_parse(&table, f, argc, argv, envp, NULL, NULL, ret_error);
+    if (st != ST_OK || f->help || f->version)
+        return st;
+    st = check_rules(c, argc, argv, ret_error);
+    if (st == ST_OK)
+        st = parse_urls("listen-client-urls", f->listen_client_urls, &c->listen_client, ret_error);
+    if (st == ST_OK)
+        st = parse_urls("advertise-client-urls", f->advertise_client_urls, &c->advertise_client, ret_error);
+    if (st == ST_OK)
+        st = parse_urls("listen-peer-urls", f->listen_peer_urls, &c->listen_peer, ret_error);
+    if (st == ST_OK)
+        st = parse_urls("initial-advertise-peer-urls", f->initial_advertise_peer_urls, &c->advertise_peer,
+                        ret_error);
+    if (st == ST_OK)
+        st = parse_cluster(c, ret_error);
+    if (st != ST_OK)
+        return st;
+    n = *f->data_dir ? snprintf(c->data_dir, sizeof c->data_dir, "%s", f->data_dir) :
+                       snprintf(c->data_dir, sizeof c->data_dir, "%s.etcd", f->name);
+    if (n < 0 || (size_t)n >= sizeof c->data_dir - 64)
+        return error_set(ret_error, ST_BAD_ARGUMENT, "--data-dir: too long");
+    return ST_OK;
+}
+
+void conf_fini(struct conf *c)
+{
+    members_fini(&c->initial);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What raftd is told: etcd's flags, environment variables (ETCD_*) and rules for them, and the initial cluster that follows.
+ */
+#ifndef RAFTD_CONF_H
+#define RAFTD_CONF_H
+
+#include "common/error.h"
+#include "net/url.h"
+#include "raftd/node/members.h"
+
+#define CONF_URLS_MAX 8u
+
+struct conf_flags {
+    const char *name, *data_dir;
+    const char *listen_client_urls, *advertise_client_urls;
+    const char *listen_peer_urls, *initial_advertise_peer_urls;
+    const char *initial_cluster, *initial_cluster_state, *initial_cluster_token;
+    const char *log_level;
+    int64_t heartbeat_ms, election_ms;
+    bool pre_vote, version, help;
+};
+
+struct conf_urls {
+    struct url list[CONF_URLS_MAX];
+    unsigned count;
+};
+
+struct conf {
+    struct conf_flags flags;
+    char data_dir[4096];
+    struct conf_urls listen_client, advertise_client, listen_peer, advertise_peer;
+    /* By the flags; a data directory that exists knows better. Ids are etcd's. */
+    uint64_t cluster_id, member_id;
+    struct members initial;
+};
+
+/* ST_BAD_ARGUMENT with words. conf_fini in any case. */
+enum status conf_parse(struct conf *c, int argc, char **argv, char **envp, struct error *ret_error) MUST_CHECK;
+void conf_fini(struct conf *c);
+void conf_print_help(void);
+
+/*
+ * etcd's ids: a member's is the first 8 bytes, big-endian, of the SHA-1 of its peer URLs, sorted and concatenated, and
+ * the token; a cluster's of its members' ids, sorted, 8 bytes big-endian each.
+ */
+uint64_t conf_member_id(char *const *peer_urls, unsigned count, const char *token);
+uint64_t conf_cluster_id(const struct members *members);
+
+#endif

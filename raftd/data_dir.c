@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a member lives, and that it is alone there. */
+#include "raftd/data_dir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/codec.h"
+#include "common/crc32c.h"
+
+#define IDENTITY_MAGIC "RFTIDENT"
+#define IDENTITY_FORMAT 1
+#define IDENTITY_HEADER_BYTES 32
+#define IDENTITY_BYTES_MAX (64 * 1024)
+
+static enum status dir_error(struct error *ret_error, enum status st, const char *path, const char *what)
+{
+    return error_set(ret_error, st, "%s: %s: %s", path, what, strerror(errno));
+}
+
+/* Ours alone, or not used at all (somebody else could swap files under a process that writes secrets). */
+static enum status open_private(const char *path, int *ret_fd, struct error *ret_error)
+{
+    struct stat st;
+    int fd;
+
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return dir_error(ret_error, ST_IO, path, "cannot be made");
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return dir_error(ret_error, ST_IO, path, "cannot be opened as a directory");
+    if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || st.st_mode & 077) {
+        close(fd);
+        return error_set(ret_error, ST_BAD_ARGUMENT,
+                         "%s: must belong to the user of this process and be closed to all others (chmod 700)", path);
+    }
+    *ret_fd = fd;
+    return ST_OK;
+}
+
+static enum status take_lock(struct data_dir *d, int dir_fd, const char *path, struct error *ret_error)
+{
+    d->lock_fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (d->lock_fd < 0)
+        return dir_error(ret_error, ST_IO, path, "lock cannot be opened");
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == EWOULDBLOCK)
+            return error_set(ret_error, ST_BUSY, "%s: in use by another process", path);
+        return dir_error(ret_error, ST_IO, path, "cannot be locked");
+    }
+    return ST_OK;
+}
+
+static bool has_entries(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *e;
+    bool found = false;
+
+    if (!dir)
+        return false;
+    while (!found && (e = readdir(dir)))
+        found = e->d_name[0] != '.';
+    closedir(dir);
+    return found;
+}
+
+/* Temporary name, sync, rename, sync of the directory: it is there whole or not at all. */
+static enum status identity_write(int dir_fd, const struct data_dir *d, struct error *ret_error)
+{
+    struct buf b = {0}, state = {0};
+    uint8_t *p;
+    bool ok;
+    int fd;
+
+    members_encode(&d->initial, &state);
+    p = buf_reserve(&b, IDENTITY_HEADER_BYTES + buf_len(&state));
+    put_bytes(p, IDENTITY_MAGIC, 8);
+    put_le64(put_le64(p + 16, d->cluster_id), d->member_id);
+    put_bytes(p + 32, state.data, buf_len(&state));
+    put_le32(put_le32(p + 8, IDENTITY_FORMAT), crc32c(0, p + 16, 16 + buf_len(&state)));
+    buf_commit(&b, IDENTITY_HEADER_BYTES + buf_len(&state));
+
+    fd = openat(dir_fd, "identity.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    ok = fd >= 0 && write(fd, b.data, buf_len(&b)) == (ssize_t)buf_len(&b) && fsync(fd) == 0;
+    if (fd >= 0 && close(fd) < 0)
+        ok = false;
+    ok = ok && renameat(dir_fd, "identity.new", dir_fd, "identity") == 0 && fsync(dir_fd) == 0;
+    buf_fini(&b);
+    buf_fini(&state);
+    return ok ? ST_OK : dir_error(ret_error, ST_IO, "member/identity", "cannot be written");
+}
+
+/* ST_NOT_FOUND if there is none. */
+static enum status identity_read(int dir_fd, struct data_dir *d, struct error *ret_error)
+{
+    static uint8_t data[IDENTITY_BYTES_MAX];
+    int fd = openat(dir_fd, "identity", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0 && errno == ENOENT)
+        return ST_NOT_FOUND;
+    n = fd < 0 ? -1 : read(fd, data, sizeof data);
+    if (n < 0) {
+        enum status st = dir_error(ret_error, ST_IO, "member/identity", "cannot be read");
+        if (fd >= 0)
+            close(fd);
+        return st;
+    }
+    close(fd);
+    if (n < IDENTITY_HEADER_BYTES || memcmp(data, IDENTITY_MAGIC, 8) != 0 ||
+        get_le32(data + 12) != crc32c(0, data + 16, (size_t)n - 16))
+        return error_set(ret_error, ST_CORRUPT, "member/identity: damaged (%zd bytes)", n);
+    if (get_le32(data + 8) != IDENTITY_FORMAT)
+        return error_set(ret_error, ST_CORRUPT, "member/identity: format %u is not known to this version",
+                         get_le32(data + 8));
+    d->cluster_id = get_le64(data + 16);
+    d->member_id = get_le64(data + 24);
+    if (members_decode(&d->initial, slice_of(data + 32, (size_t)n - 32)) != ST_OK)
+        return error_set(ret_error, ST_CORRUPT, "member/identity: its members cannot be read");
+    return ST_OK;
+}
+
+static enum status identity_begin(int member_fd, struct data_dir *d, uint64_t cluster_id, uint64_t member_id,
+                                  const struct members *initial, struct error *ret_error)
+{
+    enum status st = ST_OK;
+
+    if (has_entries(d->wal_path) || has_entries(d->store_path))
+        return error_set(ret_error, ST_CORRUPT, "member/identity: missing, but there is a log or a store beside it");
+    d->cluster_id = cluster_id;
+    d->member_id = member_id;
+    for (unsigned i = 0; st == ST_OK && i < initial->count; i++)
+        st = members_add(&d->initial, initial->list[i].id, initial->list[i].name, initial->list[i].peer_urls,
+                         initial->list[i].peer_url_count);
+    if (st == ST_OK)
+        st = identity_write(member_fd, d, ret_error);
+    d->is_new = st == ST_OK;
+    return st;
+}
+
+enum status data_dir_open(struct data_dir *d, const char *path, uint64_t cluster_id, uint64_t member_id,
+                          const struct members *initial, struct error *ret_error)
+{
+    int dir_fd = -1, member_fd = -1;
+    char member_path[4096];
+    enum status st;
+
+    *d = (struct data_dir){.lock_fd = -1};
+    st = open_private(path, &dir_fd, ret_error);
+    if (st == ST_OK)
+        st = take_lock(d, dir_fd, path, ret_error);
+    if (st == ST_OK && (snprintf(member_path, sizeof member_path, "%s/member", path) >= (int)sizeof member_path ||
+                        snprintf(d->wal_path, sizeof d->wal_path, "%s/member/wal", path) >= (int)sizeof d->wal_path ||
+                        snprintf(d->store_path, sizeof d->store_path, "%s/member/store", path) >=
+                            (int)sizeof d->store_path))
+        st = error_set(ret_error, ST_BAD_ARGUMENT, "data directory: the path is too long");
+    if (st == ST_OK)
+        st = open_private(member_path, &member_fd, ret_error);
+    if (st == ST_OK) {
+        st = identity_read(member_fd, d, ret_error);
+        if (st == ST_NOT_FOUND)
+            st = identity_begin(member_fd, d, cluster_id, member_id, initial, ret_error);
+    }
+    if (st == ST_OK && fsync(dir_fd) < 0)
+        st = dir_error(ret_error, ST_IO, path, "cannot be synced");
+    if (dir_fd >= 0)
+        close(dir_fd);
+    if (member_fd >= 0)
+        close(member_fd);
+    if (st != ST_OK)
+        data_dir_close(d);
+    return st;
+}
+
+void data_dir_close(struct data_dir *d)
+{
+    if (d->lock_fd >= 0)
+        close(d->lock_fd);
+    d->lock_fd = -1;
+    members_fini(&d->initial);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Applying an entry: a pure function of the log and the state before it, the same on every replica. Only the answer,
+ * for the one node whose client waits, is made beside it.
+ */
+#include "raftd/node/internal.h"
+
+#include <string.h>
+
+#include "proto/state.pb-c.h"
+
+typedef enum status (*apply_fn)(struct node *n, const struct kv_header *h, struct slice payload,
+                                struct buf *out);
+
+static enum status apply_put(struct node *n, const struct kv_header *h, struct slice payload,
+                             struct buf *out)
+{
+    Etcdserverpb__PutRequest *r =
+        etcdserverpb__put_request__unpack(&n->arena.allocator, payload.len, payload.data);
+
+    return r ? kv_apply_put(n->options.store, h, r, out) : ST_BAD_MESSAGE;
+}
+
+static enum status apply_delete(struct node *n, const struct kv_header *h, struct slice payload,
+                                struct buf *out)
+{
+    Etcdserverpb__DeleteRangeRequest *r =
+        etcdserverpb__delete_range_request__unpack(&n->arena.allocator, payload.len, payload.data);
+
+    return r ? kv_apply_delete(n->options.store, h, r, out) : ST_BAD_MESSAGE;
+}
+
+static enum status apply_txn(struct node *n, const struct kv_header *h, struct slice payload,
+                             struct buf *out)
+{
+    Etcdserverpb__TxnRequest *r =
+        etcdserverpb__txn_request__unpack(&n->arena.allocator, payload.len, payload.data);
+
+    return r ? kv_apply_txn(n->options.store, h, r, out) : ST_BAD_MESSAGE;
+}
+
+/* A member tells its name and where its clients find it; ids nobody knows are ignored. */
+static enum status apply_publish(struct node *n, const struct kv_header *h, struct slice payload,
+                                 struct buf *out)
+{
+    Raftfs__State__Member *m =
+        raftfs__state__member__unpack(&n->arena.allocator, payload.len, payload.data);
+    struct member *known = m ? members_find(&n->members, m->id) : NULL;
+
+    (void)h;
+    (void)out;
+    if (!known)
+        return ST_BAD_MESSAGE;
+    member_set_name(known, m->name);
+    member_set_client_urls(known, m->client_urls, (unsigned)m->n_client_urls);
+    return ST_OK;
+}
+
+/* By command_kind. A kind without a row changes nothing, the same on every replica. */
+static const apply_fn apply_rows[] = {
+    [COMMAND_PUT] = apply_put,
+    [COMMAND_DELETE_RANGE] = apply_delete,
+    [COMMAND_TXN] = apply_txn,
+    [COMMAND_MEMBER_PUBLISH] = apply_publish,
+};
+
+void apply_entry(struct node *n, const struct raft_entry *e)
+{
+    struct command c = {0};
+    bool is_command = command_parse(e, &c);
+    struct node_request *waiting =
+        is_command && c.origin == n->options.member_id ? requests_find_write(n, c.request) : NULL;
+    apply_fn fn = (unsigned)c.kind < sizeof apply_rows / sizeof *apply_rows ? apply_rows[c.kind] : NULL;
+    enum status st = ST_UNKNOWN_METHOD;
+    struct kv_header h;
+
+    mvcc_begin(n->options.store, e->index, e->term, c.time_ns);
+    if (is_command && fn) {
+        node_get_header(n, &h);
+        buf_clear(&n->answer);
+        st = fn(n, &h, c.payload, waiting ? &n->answer : NULL);
+        arena_reset(&n->arena);
+    }
+    mvcc_end(n->options.store);
+    /* A store that cannot read its own records must not go on: what it applies from here would differ from the others. */
+    if (st == ST_CORRUPT || st == ST_IO)
+        n->options.fail_fn(n->options.arg, status_text(st));
+    if (waiting)
+        request_finish(n, waiting, st, st == ST_OK ? buf_slice(&n->answer) : slice_of(NULL, 0));
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The private parts of a node, shared by the files of this room. */
+#ifndef RAFTD_NODE_INTERNAL_H
+#define RAFTD_NODE_INTERNAL_H
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "common/buf.h"
+#include "common/rng.h"
+#include "proto/arena.h"
+#include "raftd/node/node.h"
+
+/* A write or a linearizable read that a client waits for. */
+struct node_request {
+    uint64_t id;               /* a write's, as in its command */
+    int64_t deadline_ns;
+    node_done_fn done_fn;
+    void *arg;
+    struct raft_entry *entry;  /* a write that Raft has not taken (no leader known), else NULL */
+    raft_index index;          /* a read whose point is known: wait until this is applied */
+    struct request_list *list; /* which one it stands in */
+    TAILQ_ENTRY(node_request) link;
+    UT_hash_handle hh;         /* writes, by id */
+};
+TAILQ_HEAD(request_list, node_request);
+
+/* A message that may leave once the log is durable up to a ticket. */
+struct held_message {
+    uint64_t ticket;
+    struct raft_message message; /* carries no entries */
+};
+
+/* A batch with the log: when its ticket is durable, the core hears of its last entry. */
+struct stored_batch {
+    uint64_t ticket;
+    raft_index index; /* 0: no entries */
+    raft_term term;
+};
+
+struct node {
+    struct node_options options;
+    struct raft *raft;
+    struct members members;
+    struct arena arena; /* requests decoded while applying */
+    struct buf answer;  /* of the entry being applied */
+    struct rng rng;
+    int64_t now_ns, next_tick_ns;
+
+    /* storage */
+    uint64_t last_ticket;
+    struct held_message *held; /* ring by position: held_from..held_to */
+    size_t held_from, held_to, held_cap;
+    struct stored_batch *batches; /* the same */
+    size_t batches_from, batches_to, batches_cap;
+    bool seal_running;
+    raft_index sealed_index; /* in a durable checkpoint */
+    raft_term sealed_term;
+    raft_index released_index; /* what the log was told */
+
+    /* requests */
+    uint64_t next_request_id;
+    struct node_request *writes; /* by id, until applied here */
+    unsigned waiting;            /* requests of all kinds */
+    size_t queued_bytes;         /* of writes that Raft has not taken */
+    struct request_list proposing; /* writes to hand to Raft at the next run */
+    struct request_list proposed;  /* with Raft */
+    struct request_list reading;   /* reads of no attempt */
+    struct request_list asked;     /* reads of the attempt under way */
+    struct request_list reached;   /* reads that wait until an index is applied, ascending */
+    struct raft_entry **batch;     /* room for the entries of one raft_propose */
+    size_t batch_cap;
+    uint64_t read_context;    /* of the attempt under way; 0: none */
+    uint64_t next_context;
+    int64_t read_retry_at_ns; /* a lost attempt is repeated then */
+    int64_t earliest_deadline_ns;
+    struct raft_status last_status; /* to notice changes */
+    bool leader_was_lost;     /* since the last answered request: colours a timeout's text */
+};
+
+/* node/request.c: what clients wait for */
+void requests_init(struct node *n);
+void requests_fini(struct node *n);
+/* Hand what is queued to Raft; start a round of reads. */
+void requests_send(struct node *n);
+/* A write was applied here: answer it, if it waits. */
+struct node_request *requests_find_write(struct node *n, uint64_t id);
+void request_finish(struct node *n, struct node_request *r, enum status st, struct slice answer);
+void requests_on_read_state(struct node *n, const struct raft_read_state *state);
+void requests_on_applied(struct node *n, raft_index applied);
+void requests_expire(struct node *n);
+
+/* node/apply.c */
+void apply_entry(struct node *n, const struct raft_entry *e);
+
+/* node/storage.c: log, checkpoints, and what may be forgotten */
+void storage_append(struct node *n, const struct raft_ready *rd);
+void storage_hold(struct node *n, const struct raft_message *m);
+void storage_release_durable(struct node *n);
+void storage_maybe_seal(struct node *n);
+void storage_forget(struct node *n);
+
+/* To a peer, or to ourselves. */
+void node_send(struct node *n, const struct raft_message *m);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What leaves when what is durable: batches go to the log with a ticket, messages that promise something wait for their
+ * ticket, the core hears what is stored. And what may be forgotten: a checkpoint of the store frees the log behind it.
+ */
+#include "raftd/node/internal.h"
+
+#include <stdio.h>
+
+#include "common/mem.h"
+
+/* Make room at the end of a queue that lives in held[from..to): move down, else grow. */
+static void *queue_room(void *array, size_t *from, size_t *to, size_t *cap, size_t size)
+{
+    if (*from == *to)
+        *from = *to = 0;
+    if (*to < *cap && array)
+        return array;
+    if (*from > *cap / 2) {
+        memmove(array, (char *)array + *from * size, (*to - *from) * size);
+        *to -= *from;
+        *from = 0;
+        return array;
+    }
+    return mem_grow(array, cap, *to + 1, size);
+}
+
+void storage_append(struct node *n, const struct raft_ready *rd)
+{
+    struct stored_batch *b;
+
+    if (!rd->hard_changed && !rd->entry_count)
+        return;
+    n->last_ticket = wal_append(n->options.wal, rd->hard_changed ? &rd->hard : NULL, rd->entries,
+                                rd->entry_count, rd->must_sync);
+    if (!rd->entry_count)
+        return;
+    n->batches = queue_room(n->batches, &n->batches_from, &n->batches_to, &n->batches_cap, sizeof *n->batches);
+    b = &n->batches[n->batches_to++];
+    b->ticket = n->last_ticket;
+    b->index = rd->entries[rd->entry_count - 1]->index;
+    b->term = rd->entries[rd->entry_count - 1]->term;
+}
+
+void storage_hold(struct node *n, const struct raft_message *m)
+{
+    struct held_message *h;
+
+    INVARIANT(m->entry_count == 0);
+    n->held = queue_room(n->held, &n->held_from, &n->held_to, &n->held_cap, sizeof *n->held);
+    h = &n->held[n->held_to++];
+    h->ticket = n->last_ticket;
+    h->message = *m;
+}
+
+void storage_release_durable(struct node *n)
+{
+    uint64_t durable = wal_durable(n->options.wal);
+
+    while (n->batches_from < n->batches_to && n->batches[n->batches_from].ticket <= durable) {
+        struct stored_batch *b = &n->batches[n->batches_from++];
+        raft_stored(n->raft, b->index, b->term);
+    }
+    while (n->held_from < n->held_to && n->held[n->held_from].ticket <= durable) {
+        struct raft_message m = n->held[n->held_from++].message;
+        node_send(n, &m);
+    }
+}
+
+void storage_maybe_seal(struct node *n)
+{
+    struct buf state = {0};
+    struct mvcc_seal *seal;
+
+    if (n->seal_running || !mvcc_wants_seal(n->options.store))
+        return;
+    members_encode(&n->members, &state);
+    seal = mvcc_seal_begin(n->options.store, buf_slice(&state));
+    buf_fini(&state);
+    if (!seal)
+        return;
+    n->seal_running = true;
+    n->options.seal_fn(n->options.arg, seal);
+}
+
+void node_on_seal_written(struct node *n, struct mvcc_seal *seal, enum status st,
+                          const struct error *error)
+{
+    struct error end_error = {0};
+    uint64_t index = 0, term = 0;
+
+    if (st == ST_OK) {
+        st = mvcc_seal_end(n->options.store, seal, &index, &term, &end_error);
+        error = &end_error;
+    }
+    if (st != ST_OK) {
+        n->options.fail_fn(n->options.arg, error->text);
+        return;
+    }
+    n->seal_running = false;
+    n->sealed_index = index;
+    n->sealed_term = term;
+    storage_forget(n);
+}
+
+/*
+ * Entries that every member holds and this one has applied need not stay in memory; on disk they stay until a checkpoint of
+ * the store has them, too. A member that is down holds both back: it is caught up from the log.
+ */
+void storage_forget(struct node *n)
+{
+    struct raft_status st;
+    raft_index everywhere = raft_match_min(n->raft), keep;
+
+    raft_get_status(n->raft, &st);
+    keep = everywhere < st.applied ? everywhere : st.applied;
+    if (keep >= st.first)
+        raft_compact(n->raft, keep);
+    keep = everywhere < n->sealed_index ? everywhere : n->sealed_index;
+    if (keep > n->released_index) {
+        raft_term term = keep == n->sealed_index ? n->sealed_term : raft_term_at(n->raft, keep);
+        if (!term)
+            return; /* forgotten in memory before the log was told: the next checkpoint releases it */
+        wal_release(n->options.wal, keep, term);
+        n->released_index = keep;
+    }
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What members say to each other, as bytes. A connection carries frames one way, from the member that dialled; the
+ * first frame each way is a greeting. All numbers little-endian.
+ *
+ *     frame      4 length of the payload, 4 CRC-32C of the payload, payload
+ *     greeting   1 kind (1), 3 zero, 4 magic "RFTP", 4 protocol version, 8 cluster id, 8 from, 8 to
+ *     refusal    1 kind (2), then text: why the dialled member does not talk to the dialler
+ *     message    1 kind (3), 1 type, 1 flags (1 reject, 2 transfer), 1 zero, 8 from, 8 to, 8 term, 8 log term,
+ *                8 index, 8 commit, 8 hint index, 8 hint term, 8 context, 4 number of entries, entries
+ *     entry      8 term, 1 type, 3 zero, 4 length of the data, data; its index is the message's index + 1, + 2...
+ *
+ * Decoding takes any bytes: a frame that is no valid one gives ST_CORRUPT and the connection ends.
+ */
+#ifndef RAFTD_PEER_FRAME_H
+#define RAFTD_PEER_FRAME_H
+
+#include "common/buf.h"
+#include "common/status.h"
+#include "raft/raft.h"
+
+#define FRAME_HEADER_BYTES 8
+#define PEER_PROTOCOL_VERSION 1
+
+enum frame_kind { FRAME_GREETING = 1, FRAME_REFUSAL = 2, FRAME_MESSAGE = 3 };
+
+struct greeting {
+    uint32_t version;
+    uint64_t cluster_id, from, to;
+};
+
+void frame_append_greeting(struct buf *out, const struct greeting *g);
+void frame_append_refusal(struct buf *out, const char *why);
+void frame_append_message(struct buf *out, const struct raft_message *m);
+
+/*
+ * The first frame in the bytes: ST_OK with its payload and the length of the whole frame; ST_NOT_FOUND if more bytes are
+ * needed; ST_CORRUPT for a wrong checksum or a length over PEER_FRAME_BYTES_MAX.
+ */
+enum status frame_next(struct slice bytes, struct slice *ret_payload, size_t *ret_frame_len) MUST_CHECK;
+
+/* The kind of a payload; 0 for an empty one. */
+int frame_kind(struct slice payload);
+enum status frame_decode_greeting(struct slice payload, struct greeting *ret_greeting) MUST_CHECK;
+struct slice frame_refusal_text(struct slice payload);
+/*
+ * entries: fresh ones with one reference each in an array; the caller ends both with frame_free_message. Their
+ * index is as the message implies, 0 in a PROPOSE.
+ */
+enum status frame_decode_message(struct slice payload, struct raft_message *ret_message) MUST_CHECK;
+void frame_free_message(struct raft_message *m);
+
+#endif
