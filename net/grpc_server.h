@@ -53,6 +53,8 @@ unsigned grpc_server_conns(const struct grpc_server *s);
 
 /* ---- a call, for its handler ---- */
 
+const struct grpc_method *grpc_call_method(const struct grpc_call *call);
+
 /* The handler's own pointer. */
 void grpc_call_set_data(struct grpc_call *call, void *data);
 void *grpc_call_data(const struct grpc_call *call);

@@ -2,7 +2,7 @@
 /* Quorum arithmetic. */
 #include "raft/internal.h"
 
-int conf_slot(const struct raft_conf *c, raft_id id)
+int raft_conf_slot(const struct raft_conf *c, raft_id id)
 {
     for (unsigned i = 0; i < c->voter_count; i++)
         if (c->voters[i] == id)
@@ -10,12 +10,12 @@ int conf_slot(const struct raft_conf *c, raft_id id)
     return -1;
 }
 
-unsigned conf_quorum(const struct raft_conf *c)
+unsigned raft_conf_quorum(const struct raft_conf *c)
 {
     return c->voter_count / 2 + 1;
 }
 
-uint64_t conf_reached(const struct raft_conf *c, const uint64_t *values)
+uint64_t raft_conf_reached(const struct raft_conf *c, const uint64_t *values)
 {
     uint64_t sorted[RAFT_VOTERS_MAX];
     unsigned n = 0;
@@ -27,5 +27,5 @@ uint64_t conf_reached(const struct raft_conf *c, const uint64_t *values)
             sorted[at] = sorted[at - 1];
         sorted[at] = values[i];
     }
-    return n ? sorted[conf_quorum(c) - 1] : 0;
+    return n ? sorted[raft_conf_quorum(c) - 1] : 0;
 }

@@ -40,10 +40,10 @@ static enum vote count_votes(const struct raft *r)
         granted += r->votes[i] == VOTE_GRANTED;
         rejected += r->votes[i] == VOTE_REJECTED;
     }
-    if (granted >= conf_quorum(&r->conf))
+    if (granted >= raft_conf_quorum(&r->conf))
         return VOTE_GRANTED;
-    return rejected >= conf_quorum(&r->conf) || granted + (r->conf.voter_count - granted - rejected) <
-                                                    conf_quorum(&r->conf) ?
+    return rejected >= raft_conf_quorum(&r->conf) || granted + (r->conf.voter_count - granted - rejected) <
+                                                    raft_conf_quorum(&r->conf) ?
                VOTE_REJECTED :
                VOTE_OPEN;
 }
@@ -68,7 +68,7 @@ static void decide(struct raft *r, bool transfer)
 
 void raft_start_election(struct raft *r, bool pre_vote, bool transfer)
 {
-    int self = conf_slot(&r->conf, r->options.id);
+    int self = raft_conf_slot(&r->conf, r->options.id);
 
     if (self < 0)
         return;
@@ -92,8 +92,8 @@ void raft_start_election(struct raft *r, bool pre_vote, bool transfer)
         m = raft_emit(r, pre_vote ? &r->out : &r->after, pre_vote ? RAFT_MSG_PRE_VOTE : RAFT_MSG_VOTE,
                       r->conf.voters[i]);
         m->term = pre_vote ? r->term + 1 : r->term;
-        m->index = log_last(&r->log);
-        m->log_term = log_last_term(&r->log);
+        m->index = raft_log_last(&r->log);
+        m->log_term = raft_log_last_term(&r->log);
         m->transfer = transfer;
     }
     decide(r, transfer);
@@ -103,7 +103,7 @@ void raft_on_vote(struct raft *r, const struct raft_message *m)
 {
     bool pre = m->type == RAFT_MSG_PRE_VOTE;
     bool free_to = r->vote == m->from || (!r->vote && !r->leader) || (pre && m->term > r->term);
-    bool granted = free_to && log_is_up_to_date(&r->log, m->index, m->log_term);
+    bool granted = free_to && raft_log_is_up_to_date(&r->log, m->index, m->log_term);
     struct raft_message *answer;
 
     /* A vote is a promise: it leaves when it is durable. A pre-vote promises nothing. */
@@ -124,7 +124,7 @@ void raft_on_vote(struct raft *r, const struct raft_message *m)
 
 void raft_on_vote_response(struct raft *r, const struct raft_message *m)
 {
-    int slot = conf_slot(&r->conf, m->from);
+    int slot = raft_conf_slot(&r->conf, m->from);
     bool fits = (r->role == RAFT_PRE_CANDIDATE && m->type == RAFT_MSG_PRE_VOTE_RESPONSE) ||
                 (r->role == RAFT_CANDIDATE && m->type == RAFT_MSG_VOTE_RESPONSE);
 

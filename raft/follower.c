@@ -22,8 +22,8 @@ static bool entries_make_sense(const struct raft_message *m)
 
 static void commit_to(struct raft *r, raft_index index)
 {
-    if (index > log_last(&r->log))
-        index = log_last(&r->log);
+    if (index > raft_log_last(&r->log))
+        index = raft_log_last(&r->log);
     if (index > r->log.commit)
         r->log.commit = index;
 }
@@ -42,17 +42,17 @@ static bool merge_entries(struct raft *r, const struct raft_message *m)
 {
     for (size_t i = 0; i < m->entry_count; i++) {
         struct raft_entry *e = m->entries[i];
-        if (e->index <= log_last(&r->log)) {
-            if (e->index <= r->log.snapshot_index || log_term(&r->log, e->index) == e->term)
+        if (e->index <= raft_log_last(&r->log)) {
+            if (e->index <= r->log.snapshot_index || raft_log_term(&r->log, e->index) == e->term)
                 continue;
             if (e->index <= r->log.commit) {
                 raft_trace(r, "%llx ignores an append that contradicts what is committed at %llu",
                            (unsigned long long)r->options.id, (unsigned long long)e->index);
                 return false;
             }
-            log_truncate(&r->log, e->index);
+            raft_log_truncate(&r->log, e->index);
         }
-        log_append(&r->log, e);
+        raft_log_append(&r->log, e);
     }
     return true;
 }
@@ -68,7 +68,7 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
         answer_append(r, m, r->log.commit);
         return;
     }
-    if (m->index <= log_last(&r->log) && log_term(&r->log, m->index) == m->log_term) {
+    if (m->index <= raft_log_last(&r->log) && raft_log_term(&r->log, m->index) == m->log_term) {
         if (!merge_entries(r, m))
             return;
         last_new = m->index + m->entry_count;
@@ -78,8 +78,8 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
     }
     answer = answer_append(r, m, m->index);
     answer->reject = true;
-    answer->hint_index = log_agreement(&r->log, m->index, m->log_term);
-    answer->hint_term = log_term(&r->log, answer->hint_index);
+    answer->hint_index = raft_log_agreement(&r->log, m->index, m->log_term);
+    answer->hint_term = raft_log_term(&r->log, answer->hint_index);
 }
 
 void raft_on_heartbeat(struct raft *r, const struct raft_message *m)

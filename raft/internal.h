@@ -25,35 +25,35 @@ struct raft_log {
     raft_index applied;
 };
 
-void log_init(struct raft_log *l, const struct raft_options *options);
-void log_fini(struct raft_log *l);
-static inline raft_index log_last(const struct raft_log *l)
+void raft_log_init(struct raft_log *l, const struct raft_options *options);
+void raft_log_fini(struct raft_log *l);
+static inline raft_index raft_log_last(const struct raft_log *l)
 {
     return l->snapshot_index + l->count;
 }
-raft_term log_last_term(const struct raft_log *l);
+raft_term raft_log_last_term(const struct raft_log *l);
 /* 0 if it is not there. */
-raft_term log_term(const struct raft_log *l, raft_index index);
+raft_term raft_log_term(const struct raft_log *l, raft_index index);
 /* The slot of an index that is in the window. */
-struct raft_entry **log_slot(const struct raft_log *l, raft_index index);
+struct raft_entry **raft_log_slot(const struct raft_log *l, raft_index index);
 /* Takes a reference. */
-void log_append(struct raft_log *l, struct raft_entry *e);
+void raft_log_append(struct raft_log *l, struct raft_entry *e);
 /* Drop index and all behind it; index > commit. */
-void log_truncate(struct raft_log *l, raft_index index);
+void raft_log_truncate(struct raft_log *l, raft_index index);
 /* Is a log that ends at (index, term) at least as new as this one? Raft 5.4.1 */
-bool log_is_up_to_date(const struct raft_log *l, raft_index index, raft_term term);
+bool raft_log_is_up_to_date(const struct raft_log *l, raft_index index, raft_term term);
 /* The last index <= `index` whose term is <= `term`: where two logs may agree at best. */
-raft_index log_agreement(const struct raft_log *l, raft_index index, raft_term term);
-void log_compact(struct raft_log *l, raft_index index);
-void log_reset(struct raft_log *l, raft_index index, raft_term term);
+raft_index raft_log_agreement(const struct raft_log *l, raft_index index, raft_term term);
+void raft_log_compact(struct raft_log *l, raft_index index);
+void raft_log_reset(struct raft_log *l, raft_index index, raft_term term);
 
 /* ---- conf.c: who counts ---- */
 
 /* -1 if it is no voter. */
-int conf_slot(const struct raft_conf *c, raft_id id);
-unsigned conf_quorum(const struct raft_conf *c);
+int raft_conf_slot(const struct raft_conf *c, raft_id id);
+unsigned raft_conf_quorum(const struct raft_conf *c);
 /* The largest value that a quorum of voters has reached; values by slot. */
-uint64_t conf_reached(const struct raft_conf *c, const uint64_t *values);
+uint64_t raft_conf_reached(const struct raft_conf *c, const uint64_t *values);
 
 /* ---- progress.c: a leader's view of one member ---- */
 
@@ -74,16 +74,16 @@ struct progress {
     size_t inflight_bytes;
 };
 
-void progress_reset(struct progress *p, raft_index next);
-void progress_probe(struct progress *p);
-void progress_replicate(struct progress *p);
+void raft_progress_reset(struct progress *p, raft_index next);
+void raft_progress_probe(struct progress *p);
+void raft_progress_replicate(struct progress *p);
 /* Entries up to index are held there. False: old news. */
-bool progress_accept(struct progress *p, raft_index index);
+bool raft_progress_accept(struct progress *p, raft_index index);
 /* The append behind `rejected` did not fit; it may fit behind `agreement`. False: old news. */
-bool progress_reject(struct progress *p, raft_index rejected, raft_index agreement);
-bool progress_is_full(const struct progress *p, const struct raft_options *o);
-void progress_sent(struct progress *p, const struct raft_options *o, raft_index last, size_t bytes);
-void progress_free_inflight(struct progress *p, const struct raft_options *o, raft_index up_to);
+bool raft_progress_reject(struct progress *p, raft_index rejected, raft_index agreement);
+bool raft_progress_is_full(const struct progress *p, const struct raft_options *o);
+void raft_progress_sent(struct progress *p, const struct raft_options *o, raft_index last, size_t bytes);
+void raft_progress_free_inflight(struct progress *p, const struct raft_options *o, raft_index up_to);
 
 /* ---- the core ---- */
 
@@ -137,7 +137,7 @@ void raft_trace(struct raft *r, const char *format, ...) PRINTF_LIKE(2, 3);
 struct raft_message *raft_emit(struct raft *r, struct message_list *list, enum raft_message_type type, raft_id to);
 static inline bool raft_is_voter(const struct raft *r, raft_id id)
 {
-    return conf_slot(&r->conf, id) >= 0;
+    return raft_conf_slot(&r->conf, id) >= 0;
 }
 
 /* election.c */

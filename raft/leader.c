@@ -12,7 +12,7 @@ void raft_become_leader(struct raft *r)
     r->heartbeat_elapsed = r->election_elapsed = 0;
     r->uncommitted_bytes = 0;
     for (unsigned i = 0; i < r->conf.voter_count; i++) {
-        progress_reset(&r->progress[i], log_last(&r->log) + 1);
+        raft_progress_reset(&r->progress[i], raft_log_last(&r->log) + 1);
         r->progress[i].active = true; /* gets one election timeout to be heard from */
     }
     raft_trace(r, "%llx became leader at term %llu", (unsigned long long)r->options.id,
@@ -35,8 +35,8 @@ enum status raft_append_proposals(struct raft *r, struct raft_entry *const *entr
     r->uncommitted_bytes += bytes;
     for (size_t i = 0; i < count; i++) {
         entries[i]->term = r->term;
-        entries[i]->index = log_last(&r->log) + 1;
-        log_append(&r->log, entries[i]);
+        entries[i]->index = raft_log_last(&r->log) + 1;
+        raft_log_append(&r->log, entries[i]);
     }
     return ST_OK;
 }
@@ -83,11 +83,11 @@ void raft_maybe_commit(struct raft *r)
         return;
     for (unsigned i = 0; i < r->conf.voter_count; i++)
         match[i] = r->conf.voters[i] == r->options.id ? r->log.stored : r->progress[i].match;
-    reached = conf_reached(&r->conf, match);
-    if (reached <= r->log.commit || log_term(&r->log, reached) != r->term)
+    reached = raft_conf_reached(&r->conf, match);
+    if (reached <= r->log.commit || raft_log_term(&r->log, reached) != r->term)
         return;
     for (raft_index i = r->log.commit + 1; i <= reached; i++) {
-        size_t len = (*log_slot(&r->log, i))->len;
+        size_t len = (*raft_log_slot(&r->log, i))->len;
         r->uncommitted_bytes -= len < r->uncommitted_bytes ? len : r->uncommitted_bytes;
     }
     r->log.commit = reached;
@@ -101,7 +101,7 @@ bool raft_has_quorum(struct raft *r)
         active += r->progress[i].active || r->conf.voters[i] == r->options.id;
         r->progress[i].active = false;
     }
-    return active >= conf_quorum(&r->conf);
+    return active >= raft_conf_quorum(&r->conf);
 }
 
 /* ---- replication ---- */
@@ -124,8 +124,8 @@ static size_t count_for_message(const struct raft *r, raft_index next, size_t *r
 {
     size_t bytes = 0, count = 0;
 
-    for (raft_index i = next; i <= log_last(&r->log); i++) {
-        size_t len = (*log_slot(&r->log, i))->len;
+    for (raft_index i = next; i <= raft_log_last(&r->log); i++) {
+        size_t len = (*raft_log_slot(&r->log, i))->len;
         if (count && bytes + len > r->options.message_bytes_max)
             break;
         bytes += len;
@@ -139,7 +139,7 @@ static size_t count_for_message(const struct raft *r, raft_index next, size_t *r
 static bool send_append(struct raft *r, struct progress *p, raft_id to, bool with_entries)
 {
     raft_index before = p->next - 1;
-    raft_term term = log_term(&r->log, before);
+    raft_term term = raft_log_term(&r->log, before);
     size_t count, bytes = 0;
     struct raft_message *m;
 
@@ -152,13 +152,13 @@ static bool send_append(struct raft *r, struct progress *p, raft_id to, bool wit
     m->index = before;
     m->log_term = term;
     m->commit = r->log.commit;
-    m->entries = count ? log_slot(&r->log, p->next) : NULL; /* valid until raft_advance: nothing moves before */
+    m->entries = count ? raft_log_slot(&r->log, p->next) : NULL; /* valid until raft_advance: nothing moves before */
     m->entry_count = count;
     p->sent_commit = r->log.commit;
     if (p->state == RAFT_PROBE)
         p->paused = true;
     else if (count)
-        progress_sent(p, &r->options, before + count, bytes);
+        raft_progress_sent(p, &r->options, before + count, bytes);
     return true;
 }
 
@@ -170,11 +170,11 @@ static void fill_one(struct raft *r, struct progress *p, raft_id to)
     }
     if (p->state != RAFT_REPLICATE)
         return;
-    while (p->next <= log_last(&r->log) && !progress_is_full(p, &r->options))
+    while (p->next <= raft_log_last(&r->log) && !raft_progress_is_full(p, &r->options))
         if (!send_append(r, p, to, true))
             return;
     /* Nothing to carry the news that more is committed: an append of its own, so that followers apply without delay. */
-    if (p->sent_commit < r->log.commit && p->next > log_last(&r->log))
+    if (p->sent_commit < r->log.commit && p->next > raft_log_last(&r->log))
         send_append(r, p, to, false);
 }
 
@@ -195,14 +195,14 @@ static void on_rejected(struct raft *r, struct progress *p, const struct raft_me
 
     /* Skip everything of ours that is newer than the follower's term there: no shared entry can be among it. */
     if (m->hint_term)
-        agreement = log_agreement(&r->log, m->hint_index, m->hint_term);
-    if (progress_reject(p, m->index, agreement) && p->state == RAFT_REPLICATE)
-        progress_probe(p);
+        agreement = raft_log_agreement(&r->log, m->hint_index, m->hint_term);
+    if (raft_progress_reject(p, m->index, agreement) && p->state == RAFT_REPLICATE)
+        raft_progress_probe(p);
 }
 
 void raft_on_append_response(struct raft *r, const struct raft_message *m)
 {
-    int slot = conf_slot(&r->conf, m->from);
+    int slot = raft_conf_slot(&r->conf, m->from);
     struct progress *p;
     bool news;
 
@@ -214,24 +214,24 @@ void raft_on_append_response(struct raft *r, const struct raft_message *m)
         on_rejected(r, p, m);
         return;
     }
-    if (m->index > log_last(&r->log))
+    if (m->index > raft_log_last(&r->log))
         return; /* nobody holds what was never written */
-    news = progress_accept(p, m->index);
+    news = raft_progress_accept(p, m->index);
     if (p->state == RAFT_PROBE && (news || p->match == m->index))
-        progress_replicate(p);
+        raft_progress_replicate(p);
     else if (p->state == RAFT_SNAPSHOT && p->match >= r->log.snapshot_index)
-        progress_replicate(p);
+        raft_progress_replicate(p);
     else if (p->state == RAFT_REPLICATE)
-        progress_free_inflight(p, &r->options, m->index);
+        raft_progress_free_inflight(p, &r->options, m->index);
     if (news)
         raft_maybe_commit(r);
-    if (m->from == r->transferee && p->match == log_last(&r->log))
+    if (m->from == r->transferee && p->match == raft_log_last(&r->log))
         raft_emit(r, &r->out, RAFT_MSG_TIMEOUT_NOW, m->from);
 }
 
 void raft_on_heartbeat_response(struct raft *r, const struct raft_message *m)
 {
-    int slot = conf_slot(&r->conf, m->from);
+    int slot = raft_conf_slot(&r->conf, m->from);
     struct progress *p;
 
     if (r->role != RAFT_LEADER || slot < 0)
@@ -240,9 +240,9 @@ void raft_on_heartbeat_response(struct raft *r, const struct raft_message *m)
     p->active = true;
     p->paused = false;
     /* It lives, but an answer was lost: let one append through, its answer tells where the follower stands. */
-    if (p->state == RAFT_REPLICATE && p->match < log_last(&r->log) && progress_is_full(p, &r->options))
-        progress_free_inflight(p, &r->options, p->inflight[p->inflight_from].last);
-    if (p->state == RAFT_REPLICATE && p->match < log_last(&r->log) && p->next > log_last(&r->log))
+    if (p->state == RAFT_REPLICATE && p->match < raft_log_last(&r->log) && raft_progress_is_full(p, &r->options))
+        raft_progress_free_inflight(p, &r->options, p->inflight[p->inflight_from].last);
+    if (p->state == RAFT_REPLICATE && p->match < raft_log_last(&r->log) && p->next > raft_log_last(&r->log))
         send_append(r, p, m->from, false);
     if (m->context > p->read_round && m->context <= r->read_round) {
         p->read_round = m->context;

@@ -6,20 +6,20 @@
 #include "common/mem.h"
 #include "raft/internal.h"
 
-void log_init(struct raft_log *l, const struct raft_options *options)
+void raft_log_init(struct raft_log *l, const struct raft_options *options)
 {
     *l = (struct raft_log){.snapshot_index = options->snapshot_index, .snapshot_term = options->snapshot_term};
     for (size_t i = 0; i < options->entry_count; i++) {
-        INVARIANT(options->entries[i]->index == log_last(l) + 1);
-        log_append(l, options->entries[i]);
+        INVARIANT(options->entries[i]->index == raft_log_last(l) + 1);
+        raft_log_append(l, options->entries[i]);
     }
-    l->given = l->stored = log_last(l);
+    l->given = l->stored = raft_log_last(l);
     l->commit = options->hard.commit;
     l->applied = l->handed = options->applied;
-    INVARIANT(l->snapshot_index <= l->applied && l->applied <= log_last(l));
+    INVARIANT(l->snapshot_index <= l->applied && l->applied <= raft_log_last(l));
     /* A commit index is only written down after the entries, but it needs no sync, nor do they need to be ours. */
-    if (l->commit > log_last(l))
-        l->commit = log_last(l);
+    if (l->commit > raft_log_last(l))
+        l->commit = raft_log_last(l);
     if (l->commit < l->applied)
         l->commit = l->applied;
 }
@@ -30,33 +30,33 @@ static void drop_slots(struct raft_log *l, size_t at, size_t count)
         raft_entry_unref(l->slots[i]);
 }
 
-void log_fini(struct raft_log *l)
+void raft_log_fini(struct raft_log *l)
 {
     drop_slots(l, l->from, l->count);
     free(l->slots);
 }
 
-struct raft_entry **log_slot(const struct raft_log *l, raft_index index)
+struct raft_entry **raft_log_slot(const struct raft_log *l, raft_index index)
 {
-    INVARIANT(index > l->snapshot_index && index <= log_last(l));
+    INVARIANT(index > l->snapshot_index && index <= raft_log_last(l));
     return &l->slots[l->from + (size_t)(index - l->snapshot_index - 1)];
 }
 
-raft_term log_term(const struct raft_log *l, raft_index index)
+raft_term raft_log_term(const struct raft_log *l, raft_index index)
 {
     if (index == l->snapshot_index)
         return l->snapshot_term;
-    if (index < l->snapshot_index || index > log_last(l))
+    if (index < l->snapshot_index || index > raft_log_last(l))
         return 0;
-    return (*log_slot(l, index))->term;
+    return (*raft_log_slot(l, index))->term;
 }
 
-raft_term log_last_term(const struct raft_log *l)
+raft_term raft_log_last_term(const struct raft_log *l)
 {
-    return log_term(l, log_last(l));
+    return raft_log_term(l, raft_log_last(l));
 }
 
-void log_append(struct raft_log *l, struct raft_entry *e)
+void raft_log_append(struct raft_log *l, struct raft_entry *e)
 {
     if (l->from + l->count == l->cap && l->from > l->cap / 2) {
         memmove(l->slots, l->slots + l->from, l->count * sizeof *l->slots);
@@ -66,11 +66,11 @@ void log_append(struct raft_log *l, struct raft_entry *e)
     l->slots[l->from + l->count++] = raft_entry_ref(e);
 }
 
-void log_truncate(struct raft_log *l, raft_index index)
+void raft_log_truncate(struct raft_log *l, raft_index index)
 {
     size_t keep = (size_t)(index - l->snapshot_index - 1);
 
-    INVARIANT(index > l->commit && index <= log_last(l));
+    INVARIANT(index > l->commit && index <= raft_log_last(l));
     drop_slots(l, l->from + keep, l->count - keep);
     l->count = keep;
     if (l->given >= index)
@@ -79,23 +79,23 @@ void log_truncate(struct raft_log *l, raft_index index)
         l->stored = index - 1;
 }
 
-bool log_is_up_to_date(const struct raft_log *l, raft_index index, raft_term term)
+bool raft_log_is_up_to_date(const struct raft_log *l, raft_index index, raft_term term)
 {
-    raft_term last_term = log_last_term(l);
+    raft_term last_term = raft_log_last_term(l);
 
-    return term > last_term || (term == last_term && index >= log_last(l));
+    return term > last_term || (term == last_term && index >= raft_log_last(l));
 }
 
-raft_index log_agreement(const struct raft_log *l, raft_index index, raft_term term)
+raft_index raft_log_agreement(const struct raft_log *l, raft_index index, raft_term term)
 {
-    if (index > log_last(l))
-        index = log_last(l);
-    while (index > l->snapshot_index && log_term(l, index) > term)
+    if (index > raft_log_last(l))
+        index = raft_log_last(l);
+    while (index > l->snapshot_index && raft_log_term(l, index) > term)
         index--;
     return index;
 }
 
-void log_compact(struct raft_log *l, raft_index index)
+void raft_log_compact(struct raft_log *l, raft_index index)
 {
     size_t drop;
 
@@ -103,14 +103,14 @@ void log_compact(struct raft_log *l, raft_index index)
         return;
     INVARIANT(index <= l->applied);
     drop = (size_t)(index - l->snapshot_index);
-    l->snapshot_term = log_term(l, index);
+    l->snapshot_term = raft_log_term(l, index);
     drop_slots(l, l->from, drop);
     l->from += drop;
     l->count -= drop;
     l->snapshot_index = index;
 }
 
-void log_reset(struct raft_log *l, raft_index index, raft_term term)
+void raft_log_reset(struct raft_log *l, raft_index index, raft_term term)
 {
     drop_slots(l, l->from, l->count);
     l->from = l->count = 0;

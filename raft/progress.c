@@ -5,14 +5,14 @@
  */
 #include "raft/internal.h"
 
-void progress_reset(struct progress *p, raft_index next)
+void raft_progress_reset(struct progress *p, raft_index next)
 {
     struct inflight *ring = p->inflight;
 
     *p = (struct progress){.next = next, .state = RAFT_PROBE, .inflight = ring};
 }
 
-static void progress_enter(struct progress *p, enum raft_progress_state state)
+static void raft_progress_enter(struct progress *p, enum raft_progress_state state)
 {
     p->state = state;
     p->paused = false;
@@ -21,17 +21,17 @@ static void progress_enter(struct progress *p, enum raft_progress_state state)
     p->next = p->match + 1;
 }
 
-void progress_probe(struct progress *p)
+void raft_progress_probe(struct progress *p)
 {
-    progress_enter(p, RAFT_PROBE);
+    raft_progress_enter(p, RAFT_PROBE);
 }
 
-void progress_replicate(struct progress *p)
+void raft_progress_replicate(struct progress *p)
 {
-    progress_enter(p, RAFT_REPLICATE);
+    raft_progress_enter(p, RAFT_REPLICATE);
 }
 
-bool progress_accept(struct progress *p, raft_index index)
+bool raft_progress_accept(struct progress *p, raft_index index)
 {
     bool news = index > p->match;
 
@@ -44,7 +44,7 @@ bool progress_accept(struct progress *p, raft_index index)
     return news;
 }
 
-bool progress_reject(struct progress *p, raft_index rejected, raft_index agreement)
+bool raft_progress_reject(struct progress *p, raft_index rejected, raft_index agreement)
 {
     raft_index next = rejected < agreement + 1 ? rejected : agreement + 1;
 
@@ -62,13 +62,13 @@ bool progress_reject(struct progress *p, raft_index rejected, raft_index agreeme
     return true;
 }
 
-bool progress_is_full(const struct progress *p, const struct raft_options *o)
+bool raft_progress_is_full(const struct progress *p, const struct raft_options *o)
 {
     return p->inflight_count >= o->inflight_messages_max ||
            (p->inflight_count > 0 && p->inflight_bytes >= o->inflight_bytes_max);
 }
 
-void progress_sent(struct progress *p, const struct raft_options *o, raft_index last, size_t bytes)
+void raft_progress_sent(struct progress *p, const struct raft_options *o, raft_index last, size_t bytes)
 {
     unsigned at = (p->inflight_from + p->inflight_count) % o->inflight_messages_max;
 
@@ -78,7 +78,7 @@ void progress_sent(struct progress *p, const struct raft_options *o, raft_index 
     p->inflight_bytes += bytes;
 }
 
-void progress_free_inflight(struct progress *p, const struct raft_options *o, raft_index up_to)
+void raft_progress_free_inflight(struct progress *p, const struct raft_options *o, raft_index up_to)
 {
     while (p->inflight_count && p->inflight[p->inflight_from].last <= up_to) {
         p->inflight_bytes -= p->inflight[p->inflight_from].bytes;

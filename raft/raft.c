@@ -45,10 +45,10 @@ struct raft *raft_new(const struct raft_options *options)
     r->rng.state = options->random_seed;
     r->term = options->hard.term;
     r->vote = options->hard.vote;
-    log_init(&r->log, options);
+    raft_log_init(&r->log, options);
     /* A term is never below one's own entries. */
-    if (r->term < log_last_term(&r->log)) {
-        r->term = log_last_term(&r->log);
+    if (r->term < raft_log_last_term(&r->log)) {
+        r->term = raft_log_last_term(&r->log);
         r->vote = 0;
     }
     r->options.entries = NULL;
@@ -63,7 +63,7 @@ void raft_free(struct raft *r)
 {
     if (!r)
         return;
-    log_fini(&r->log);
+    raft_log_fini(&r->log);
     for (size_t i = 0; i < r->forward_count; i++)
         raft_entry_unref(r->forward[i]);
     for (unsigned i = 0; i < RAFT_VOTERS_MAX; i++)
@@ -253,7 +253,7 @@ enum status raft_read_index(struct raft *r, uint64_t context)
 
 enum status raft_transfer_leader(struct raft *r, raft_id to)
 {
-    int slot = conf_slot(&r->conf, to);
+    int slot = raft_conf_slot(&r->conf, to);
 
     if (r->role != RAFT_LEADER)
         return ST_NOT_LEADER;
@@ -263,27 +263,27 @@ enum status raft_transfer_leader(struct raft *r, raft_id to)
         return ST_OK;
     r->transferee = to;
     r->election_elapsed = 0; /* it has one election timeout */
-    if (r->progress[slot].match == log_last(&r->log))
+    if (r->progress[slot].match == raft_log_last(&r->log))
         raft_emit(r, &r->out, RAFT_MSG_TIMEOUT_NOW, to);
     return ST_OK;
 }
 
 void raft_unreachable(struct raft *r, raft_id id)
 {
-    int slot = conf_slot(&r->conf, id);
+    int slot = raft_conf_slot(&r->conf, id);
 
     /* What was in the stream is probably lost: find out where the member stands. */
     if (r->role == RAFT_LEADER && slot >= 0 && r->progress[slot].state == RAFT_REPLICATE)
-        progress_probe(&r->progress[slot]);
+        raft_progress_probe(&r->progress[slot]);
 }
 
 void raft_snapshot_sent(struct raft *r, raft_id id, bool ok)
 {
-    int slot = conf_slot(&r->conf, id);
+    int slot = raft_conf_slot(&r->conf, id);
 
     if (r->role != RAFT_LEADER || slot < 0 || r->progress[slot].state != RAFT_SNAPSHOT)
         return;
-    progress_probe(&r->progress[slot]);
+    raft_progress_probe(&r->progress[slot]);
     if (ok && r->progress[slot].next <= r->log.snapshot_index)
         r->progress[slot].next = r->log.snapshot_index + 1;
     r->progress[slot].paused = !ok; /* a failed one is tried again with the next heartbeat's answer */
@@ -294,14 +294,14 @@ enum status raft_restore(struct raft *r, raft_index index, raft_term term, const
     INVARIANT(!r->in_ready);
     if (index <= r->log.commit)
         return ST_STALE;
-    log_reset(&r->log, index, term);
+    raft_log_reset(&r->log, index, term);
     r->conf = *conf;
     return ST_OK;
 }
 
 void raft_stored(struct raft *r, raft_index index, raft_term term)
 {
-    if (index <= r->log.stored || log_term(&r->log, index) != term)
+    if (index <= r->log.stored || raft_log_term(&r->log, index) != term)
         return;
     r->log.stored = index;
     raft_maybe_commit(r);
@@ -316,7 +316,7 @@ void raft_applied(struct raft *r, raft_index index)
 void raft_compact(struct raft *r, raft_index index)
 {
     INVARIANT(!r->in_ready);
-    log_compact(&r->log, index);
+    raft_log_compact(&r->log, index);
 }
 
 void raft_get_status(const struct raft *r, struct raft_status *ret_status)
@@ -327,9 +327,9 @@ void raft_get_status(const struct raft *r, struct raft_status *ret_status)
         .role = r->role,
         .hard = {r->term, r->vote, r->log.commit},
         .first = r->log.snapshot_index + 1,
-        .last = log_last(&r->log),
+        .last = raft_log_last(&r->log),
         .applied = r->log.applied,
-        .last_term = log_last_term(&r->log),
+        .last_term = raft_log_last_term(&r->log),
         .transferee = r->transferee,
         .uncommitted_bytes = r->uncommitted_bytes,
     };
@@ -342,7 +342,7 @@ const struct raft_conf *raft_get_conf(const struct raft *r)
 
 enum status raft_get_progress(const struct raft *r, raft_id id, struct raft_progress *ret_progress)
 {
-    int slot = conf_slot(&r->conf, id);
+    int slot = raft_conf_slot(&r->conf, id);
     const struct progress *p;
 
     if (r->role != RAFT_LEADER)
@@ -357,7 +357,7 @@ enum status raft_get_progress(const struct raft *r, raft_id id, struct raft_prog
 
 raft_term raft_term_at(const struct raft *r, raft_index index)
 {
-    return log_term(&r->log, index);
+    return raft_log_term(&r->log, index);
 }
 
 void raft_set_trace(struct raft *r, void (*trace_fn)(void *arg, const char *line), void *arg)

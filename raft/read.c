@@ -36,7 +36,7 @@ void raft_begin_read_round(struct raft *r)
 
     if (r->role != RAFT_LEADER || !r->read_count || r->reads[r->read_count - 1].round)
         return;
-    if (log_term(&r->log, r->log.commit) != r->term)
+    if (raft_log_term(&r->log, r->log.commit) != r->term)
         return;
     r->read_round++;
     while (i > 0 && !r->reads[i - 1].round) {
@@ -57,7 +57,7 @@ void raft_confirm_reads(struct raft *r)
 
     for (unsigned i = 0; i < r->conf.voter_count; i++)
         rounds[i] = r->conf.voters[i] == r->options.id ? r->read_round : r->progress[i].read_round;
-    confirmed = conf_reached(&r->conf, rounds);
+    confirmed = raft_conf_reached(&r->conf, rounds);
     for (; done < r->read_count && r->reads[done].round && r->reads[done].round <= confirmed; done++) {
         const struct pending_read *read = &r->reads[done];
         if (read->from == r->options.id) {

@@ -22,8 +22,8 @@ static void fill_storage(struct raft *r, struct raft_ready *rd)
     struct raft_log *l = &r->log;
     struct raft_hard_state hard = {r->term, r->vote, l->commit};
 
-    rd->entry_count = (size_t)(log_last(l) - l->given);
-    rd->entries = rd->entry_count ? log_slot(l, l->given + 1) : NULL;
+    rd->entry_count = (size_t)(raft_log_last(l) - l->given);
+    rd->entries = rd->entry_count ? raft_log_slot(l, l->given + 1) : NULL;
     rd->hard = hard;
     rd->hard_changed = memcmp(&hard, &r->emitted, sizeof hard) != 0;
     rd->must_sync = rd->entry_count || hard.term != r->emitted.term || hard.vote != r->emitted.vote;
@@ -36,7 +36,7 @@ static void fill_committed(struct raft *r, struct raft_ready *rd)
 
     if (upto <= l->handed)
         return;
-    rd->committed = log_slot(l, l->handed + 1);
+    rd->committed = raft_log_slot(l, l->handed + 1);
     rd->committed_count = (size_t)(upto - l->handed);
 }
 
@@ -62,7 +62,7 @@ bool raft_ready(struct raft *r, struct raft_ready *ret_ready)
     r->in_ready = true;
     *ret_ready = rd;
     r->emitted = rd.hard;
-    r->log.given = log_last(&r->log);
+    r->log.given = raft_log_last(&r->log);
     r->log.handed += rd.committed_count;
     return true;
 }

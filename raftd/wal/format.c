@@ -13,7 +13,7 @@
  */
 #define SEGMENT_MAGIC "RFTWALOG"
 
-void segment_header_encode(const struct segment_header *h, uint8_t *out)
+void wal_segment_header_encode(const struct segment_header *h, uint8_t *out)
 {
     uint8_t *p = out + 16;
 
@@ -29,7 +29,7 @@ void segment_header_encode(const struct segment_header *h, uint8_t *out)
     put_le32(out + 12, crc32c(0, out + 16, SEGMENT_HEADER_BYTES - 16));
 }
 
-enum status segment_header_decode(struct slice bytes, struct segment_header *ret_header)
+enum status wal_segment_header_decode(struct slice bytes, struct segment_header *ret_header)
 {
     struct reader r = reader_of(bytes);
     const uint8_t *magic = read_bytes(&r, 8);
@@ -59,7 +59,7 @@ static size_t padded(size_t payload_len)
     return (RECORD_HEADER_BYTES + payload_len + RECORD_ALIGN - 1) & ~(size_t)(RECORD_ALIGN - 1);
 }
 
-uint8_t *record_begin(struct buf *out, enum record_type type, size_t payload_len)
+uint8_t *wal_record_begin(struct buf *out, enum record_type type, size_t payload_len)
 {
     size_t size = padded(payload_len);
     uint8_t *p = buf_reserve(out, size);
@@ -72,18 +72,18 @@ uint8_t *record_begin(struct buf *out, enum record_type type, size_t payload_len
     return p + RECORD_HEADER_BYTES;
 }
 
-void record_set_flags(uint8_t *record, uint8_t flags)
+void wal_record_set_flags(uint8_t *record, uint8_t flags)
 {
     record[9] = flags;
 }
 
-size_t record_size(const uint8_t *record)
+size_t wal_record_size(const uint8_t *record)
 {
     return padded(get_le32(record));
 }
 
 /* The payload, and with it where it stands. */
-static uint32_t record_crc(const uint8_t *record, size_t len, uint64_t identity, uint64_t offset)
+static uint32_t wal_record_crc(const uint8_t *record, size_t len, uint64_t identity, uint64_t offset)
 {
     uint8_t place[16];
 
@@ -102,18 +102,18 @@ static uint16_t header_check(const uint8_t *record, uint64_t identity, uint64_t 
     return (uint16_t)(crc32c(0, bytes, sizeof bytes) | 1); /* never zero: zeroes are no record */
 }
 
-void record_seal(uint8_t *record, uint64_t identity, uint64_t offset, uint32_t group)
+void wal_record_seal(uint8_t *record, uint64_t identity, uint64_t offset, uint32_t group)
 {
     uint16_t check;
 
     put_le32(record + 12, group);
-    put_le32(record + 4, record_crc(record, get_le32(record), identity, offset));
+    put_le32(record + 4, wal_record_crc(record, get_le32(record), identity, offset));
     check = header_check(record, identity, offset);
     record[10] = (uint8_t)check;
     record[11] = (uint8_t)(check >> 8);
 }
 
-enum status record_at(struct slice segment, uint64_t identity, uint64_t offset, struct record *ret_record)
+enum status wal_record_at(struct slice segment, uint64_t identity, uint64_t offset, struct record *ret_record)
 {
     const uint8_t *p = segment.data + offset;
     uint16_t check;
@@ -124,7 +124,7 @@ enum status record_at(struct slice segment, uint64_t identity, uint64_t offset, 
     check = (uint16_t)(p[10] | p[11] << 8);
     len = get_le32(p);
     if (!check || len > WAL_RECORD_BYTES_MAX || padded(len) > segment.len - offset ||
-        check != header_check(p, identity, offset) || get_le32(p + 4) != record_crc(p, len, identity, offset))
+        check != header_check(p, identity, offset) || get_le32(p + 4) != wal_record_crc(p, len, identity, offset))
         return ST_NOT_FOUND;
     *ret_record = (struct record){
         .type = (enum record_type)p[8],

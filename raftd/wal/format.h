@@ -48,19 +48,19 @@ struct record {
     size_t size; /* header, payload and padding */
 };
 
-void segment_header_encode(const struct segment_header *h, uint8_t *out);
+void wal_segment_header_encode(const struct segment_header *h, uint8_t *out);
 /* ST_CORRUPT: no header, or a damaged one; ST_BAD_ARGUMENT: of another format. */
-enum status segment_header_decode(struct slice bytes, struct segment_header *ret_header) MUST_CHECK;
+enum status wal_segment_header_decode(struct slice bytes, struct segment_header *ret_header) MUST_CHECK;
 
 /* Room for a record at the end of out, its header filled but for what record_seal fills; returns the payload's room. */
-uint8_t *record_begin(struct buf *out, enum record_type type, size_t payload_len);
-void record_set_flags(uint8_t *record, uint8_t flags);
+uint8_t *wal_record_begin(struct buf *out, enum record_type type, size_t payload_len);
+void wal_record_set_flags(uint8_t *record, uint8_t flags);
 /* The whole size of a record that record_begin made. */
-size_t record_size(const uint8_t *record);
+size_t wal_record_size(const uint8_t *record);
 /* Now it is known where it goes. */
-void record_seal(uint8_t *record, uint64_t identity, uint64_t offset, uint32_t group);
+void wal_record_seal(uint8_t *record, uint64_t identity, uint64_t offset, uint32_t group);
 
 /* The record at offset of a segment's bytes. ST_NOT_FOUND: there is no valid one. */
-enum status record_at(struct slice segment, uint64_t identity, uint64_t offset, struct record *ret_record) MUST_CHECK;
+enum status wal_record_at(struct slice segment, uint64_t identity, uint64_t offset, struct record *ret_record) MUST_CHECK;
 
 #endif

@@ -10,7 +10,7 @@
 #include "common/codec.h"
 #include "common/mem.h"
 
-void segment_name(uint64_t sequence, raft_index begin_index, char *ret_name)
+void wal_segment_name(uint64_t sequence, raft_index begin_index, char *ret_name)
 {
     snprintf(ret_name, SEGMENT_NAME_BYTES, "%016" PRIx64 "-%016" PRIx64 ".wal", sequence, begin_index);
 }
@@ -135,7 +135,7 @@ static bool is_torn_tail(struct slice bytes, uint64_t identity, uint64_t bad)
     for (uint64_t at = bad; at + RECORD_HEADER_BYTES <= bytes.len; at += RECORD_ALIGN) {
         if (get_le64(bytes.data + at + 8) == 0)
             continue; /* zeroes, most of the time */
-        if (record_at(bytes, identity, at, &rec) == ST_OK && rec.group > bad)
+        if (wal_record_at(bytes, identity, at, &rec) == ST_OK && rec.group > bad)
             return false;
     }
     return true;
@@ -148,7 +148,7 @@ static enum status find_end(struct wal_segment *seg, struct slice bytes, bool la
     struct record rec;
 
     seg->end = at;
-    while (record_at(bytes, seg->header.identity, at, &rec) == ST_OK) {
+    while (wal_record_at(bytes, seg->header.identity, at, &rec) == ST_OK) {
         at += rec.size;
         if (rec.flags & RECORD_BATCH_ENDS)
             seg->end = at;
@@ -170,7 +170,7 @@ static enum status take_segment(struct wal_state *s, struct wal_segment *seg, st
     struct record rec;
 
     while (st == ST_OK && at < seg->end) {
-        INVARIANT(record_at(bytes, seg->header.identity, at, &rec) == ST_OK);
+        INVARIANT(wal_record_at(bytes, seg->header.identity, at, &rec) == ST_OK);
         st = take_record(s, &rec, seg, at, ret_error);
         at += rec.size;
     }
@@ -236,7 +236,7 @@ enum status wal_read(struct disk *disk, uint64_t cluster_id, uint64_t member_id,
         struct wal_segment *seg = &s.segments[i];
         st = read_file(disk, seg, &bytes, ret_error);
         if (st == ST_OK) {
-            st = segment_header_decode(buf_slice(&bytes), &seg->header);
+            st = wal_segment_header_decode(buf_slice(&bytes), &seg->header);
             if (st == ST_BAD_ARGUMENT)
                 error_set(ret_error, st, "wal/%s: is of a format that this version does not know", seg->name);
             else if (st != ST_OK)

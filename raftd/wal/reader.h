@@ -31,7 +31,7 @@ struct wal_state {
 };
 
 /* "%016x-%016x.wal": sequence and the index behind which its entries come. */
-void segment_name(uint64_t sequence, raft_index begin_index, char *ret_name);
+void wal_segment_name(uint64_t sequence, raft_index begin_index, char *ret_name);
 
 enum status wal_read(struct disk *disk, uint64_t cluster_id, uint64_t member_id, struct wal_state *ret_state,
                      struct error *ret_error) MUST_CHECK;

@@ -119,8 +119,8 @@ static void write_records(struct wal *w, uint8_t *bytes, size_t len)
 {
     uint64_t identity = last_segment(w)->header.identity;
 
-    for (size_t at = 0; at < len; at += record_size(bytes + at))
-        record_seal(bytes + at, identity, w->offset + at, w->group);
+    for (size_t at = 0; at < len; at += wal_record_size(bytes + at))
+        wal_record_seal(bytes + at, identity, w->offset + at, w->group);
     must(w, "write", w->options.disk->ops->write(w->file, w->offset, bytes, len));
     w->offset += len;
     w->marked = false;
@@ -133,7 +133,7 @@ static void write_one(struct wal *w, enum record_type type)
 {
     struct buf b = {0};
 
-    record_set_flags(record_begin(&b, type, 0) - RECORD_HEADER_BYTES, RECORD_BATCH_ENDS);
+    wal_record_set_flags(wal_record_begin(&b, type, 0) - RECORD_HEADER_BYTES, RECORD_BATCH_ENDS);
     write_records(w, b.data, buf_len(&b));
     buf_fini(&b);
 }
@@ -171,10 +171,10 @@ static void open_segment(struct wal *w, uint64_t need)
         must(w, "allocate", ops->allocate(w->file, size));
     else
         w->spare_ready = false;
-    segment_header_encode(&seg.header, header);
+    wal_segment_header_encode(&seg.header, header);
     must(w, "write", ops->write(w->file, 0, header, sizeof header));
     must(w, "sync", ops->sync(w->file));
-    segment_name(seg.header.sequence, w->begin_index, seg.name);
+    wal_segment_name(seg.header.sequence, w->begin_index, seg.name);
     must(w, "rename", ops->rename(w->options.disk, NEW_NAME, seg.name));
     must(w, "sync of the directory", ops->sync_dir(w->options.disk));
     w->state.segments =
@@ -231,9 +231,9 @@ static void release(struct wal *w, raft_index index, raft_term term)
         return;
     w->begin_index = index;
     w->begin_term = term;
-    payload = record_begin(&b, RECORD_BEGIN, 16);
+    payload = wal_record_begin(&b, RECORD_BEGIN, 16);
     put_le64(put_le64(payload, index), term);
-    record_set_flags(payload - RECORD_HEADER_BYTES, RECORD_BATCH_ENDS);
+    wal_record_set_flags(payload - RECORD_HEADER_BYTES, RECORD_BATCH_ENDS);
     if (w->offset + buf_len(&b) + RECORD_HEADER_BYTES > w->room) {
         close_segment(w);
         open_segment(w, buf_len(&b));
@@ -457,16 +457,16 @@ static void encode_batch(struct queue *q, const struct raft_hard_state *hard, st
 
     for (size_t i = 0; i < count; i++) {
         const struct raft_entry *e = entries[i];
-        payload = record_begin(&q->bytes, RECORD_ENTRY, 24 + e->len);
+        payload = wal_record_begin(&q->bytes, RECORD_ENTRY, 24 + e->len);
         put_le64(put_le64(put_le64(payload, e->term), e->index), e->type);
         put_bytes(payload + 24, e->data, e->len);
     }
     if (hard) {
-        payload = record_begin(&q->bytes, RECORD_HARD, 24);
+        payload = wal_record_begin(&q->bytes, RECORD_HARD, 24);
         put_le64(put_le64(put_le64(payload, hard->term), hard->vote), hard->commit);
     }
     if (payload)
-        record_set_flags(payload - RECORD_HEADER_BYTES, RECORD_BATCH_ENDS);
+        wal_record_set_flags(payload - RECORD_HEADER_BYTES, RECORD_BATCH_ENDS);
 }
 
 static struct order *queue_order(struct queue *q)

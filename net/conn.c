@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one place that reads and writes the sockets of protocols. */
+#include "net/conn.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/limits.h"
+#include "net/socket.h"
+
+#define READ_BYTES (256 * 1024)
+
+static void set_wanted(struct conn *c)
+{
+    int wanted = 0;
+
+    /* Whoever does not take answers may not ask more. */
+    if (buf_len(&c->out) < CONN_OUTPUT_BYTES_MAX)
+        wanted |= LOOP_READ;
+    if (buf_len(&c->out))
+        wanted |= LOOP_WRITE;
+    loop_watch_want(c->watch, wanted);
+}
+
+static void conn_end(struct conn *c)
+{
+    const char *why = c->why;
+
+    conn_fini(c);
+    c->closed_fn(c->arg, why);
+}
+
+/* False: the socket is dead. */
+static bool write_out(struct conn *c)
+{
+    while (buf_len(&c->out)) {
+        struct slice bytes = buf_slice(&c->out);
+        ssize_t n = send(c->fd, bytes.data, bytes.len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return true;
+        if (n < 0) {
+            c->why = strerror(errno);
+            return false;
+        }
+        buf_consume(&c->out, (size_t)n);
+    }
+    return true;
+}
+
+static void conn_flush(void *arg)
+{
+    struct conn *c = arg;
+    bool alive = true;
+
+    if (c->fd < 0)
+        return;
+    if (!c->connecting) {
+        if (buf_len(&c->out) < CONN_OUTPUT_BYTES_MAX)
+            c->fill_fn(c->arg, &c->out);
+        alive = write_out(c);
+    }
+    if (!alive || c->closing) {
+        conn_end(c);
+        return;
+    }
+    if (!c->connecting)
+        set_wanted(c);
+}
+
+static void on_writable(struct conn *c)
+{
+    int error;
+
+    if (!c->connecting) {
+        conn_flush(c);
+        return;
+    }
+    error = socket_connect_result(c->fd);
+    if (error) {
+        conn_close_later(c, strerror(error));
+        return;
+    }
+    c->connecting = false;
+    loop_watch_want(c->watch, LOOP_READ);
+    if (c->open_fn)
+        c->open_fn(c->arg);
+}
+
+static void on_readable(struct conn *c)
+{
+    /* One buffer for all connections: what a protocol does not take at once it copies. */
+    static uint8_t bytes[READ_BYTES];
+    ssize_t n = read(c->fd, bytes, sizeof bytes);
+
+    if (n > 0)
+        c->data_fn(c->arg, slice_of(bytes, (size_t)n));
+    else if (n == 0)
+        conn_close_later(c, "closed by the other side");
+    else if (errno != EAGAIN && errno != EINTR)
+        conn_close_later(c, strerror(errno));
+}
+
+static void on_ready(void *arg, int events)
+{
+    struct conn *c = arg;
+
+    if (c->closing)
+        return;
+    if (events & LOOP_WRITE)
+        on_writable(c);
+    if (c->fd >= 0 && !c->closing && events & LOOP_READ)
+        on_readable(c);
+}
+
+void conn_start(struct conn *c, struct loop *l, int fd, bool connecting)
+{
+    c->loop = l;
+    c->fd = fd;
+    c->connecting = connecting;
+    c->closing = false;
+    buf_init(&c->out);
+    loop_task_init(&c->flush, LOOP_FLUSH, conn_flush, c);
+    c->watch = loop_watch_new(l, fd, on_ready, c);
+    loop_watch_want(c->watch, connecting ? LOOP_WRITE : LOOP_READ);
+}
+
+void conn_flush_later(struct conn *c)
+{
+    if (c->fd >= 0)
+        loop_task_queue(c->loop, &c->flush);
+}
+
+void conn_close_later(struct conn *c, const char *why)
+{
+    if (c->fd < 0 || c->closing)
+        return;
+    c->closing = true;
+    c->why = why;
+    loop_task_queue(c->loop, &c->flush);
+}
+
+void conn_fini(struct conn *c)
+{
+    if (c->fd < 0)
+        return;
+    loop_task_cancel(c->loop, &c->flush);
+    loop_watch_free(c->watch);
+    close(c->fd);
+    c->fd = -1;
+    buf_fini(&c->out);
+}

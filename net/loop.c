@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libevent for readiness, a heap for timers, two queues for the end of the round. */
+#include "net/loop.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/invariant.h"
+#include "common/mem.h"
+
+/* Tasks that queue themselves for ever must not keep the loop from its sockets. */
+#define TASKS_PER_ROUND_MAX 100000u
+
+TAILQ_HEAD(task_list, loop_task);
+
+struct loop {
+    struct event_base *base;
+    struct event *alarm; /* the nearest timer */
+    struct task_list tasks[2];
+    struct loop_timer **heap; /* heap[1..heap_count] */
+    size_t heap_count, heap_cap;
+    int64_t now_ns, stall_ns;
+    bool stopping, in_round;
+};
+
+static void on_alarm(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+}
+
+struct loop *loop_new(void)
+{
+    struct loop *l = mem_zero(sizeof *l);
+    struct event_config *config = event_config_new();
+
+    INVARIANT(config != NULL);
+    /* Our own clock, one thread: nothing of libevent's to lock. */
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+    l->base = event_base_new_with_config(config);
+    event_config_free(config);
+    INVARIANT(l->base != NULL);
+    l->alarm = evtimer_new(l->base, on_alarm, NULL);
+    INVARIANT(l->alarm != NULL);
+    TAILQ_INIT(&l->tasks[LOOP_WORK]);
+    TAILQ_INIT(&l->tasks[LOOP_FLUSH]);
+    l->now_ns = clock_monotonic_ns();
+    return l;
+}
+
+void loop_free(struct loop *l)
+{
+    if (!l)
+        return;
+    event_free(l->alarm);
+    event_base_free(l->base);
+    free(l->heap);
+    free(l);
+}
+
+int64_t loop_now_ns(const struct loop *l)
+{
+    return l->now_ns;
+}
+
+int64_t loop_take_stall_ns(struct loop *l)
+{
+    int64_t stall = l->stall_ns;
+
+    l->stall_ns = 0;
+    return stall;
+}
+
+void loop_stop(struct loop *l)
+{
+    l->stopping = true;
+}
+
+/* ---- timers: a binary heap, the nearest at 1 ---- */
+
+static void heap_place(struct loop *l, struct loop_timer *t, size_t at)
+{
+    l->heap[at] = t;
+    t->heap_slot = at;
+}
+
+static void heap_up(struct loop *l, struct loop_timer *t, size_t at)
+{
+    for (; at > 1 && l->heap[at / 2]->at_ns > t->at_ns; at /= 2)
+        heap_place(l, l->heap[at / 2], at);
+    heap_place(l, t, at);
+}
+
+static void heap_down(struct loop *l, struct loop_timer *t, size_t at)
+{
+    size_t child;
+
+    while ((child = at * 2) <= l->heap_count) {
+        if (child < l->heap_count && l->heap[child + 1]->at_ns < l->heap[child]->at_ns)
+            child++;
+        if (l->heap[child]->at_ns >= t->at_ns)
+            break;
+        heap_place(l, l->heap[child], at);
+        at = child;
+    }
+    heap_place(l, t, at);
+}
+
+void loop_timer_init(struct loop_timer *t, void (*fire_fn)(void *arg), void *arg)
+{
+    *t = (struct loop_timer){.fire_fn = fire_fn, .arg = arg};
+}
+
+void loop_timer_cancel(struct loop *l, struct loop_timer *t)
+{
+    size_t at = t->heap_slot;
+    struct loop_timer *last;
+
+    if (!at)
+        return;
+    t->heap_slot = 0;
+    last = l->heap[l->heap_count--];
+    if (last == t)
+        return;
+    if (at > 1 && l->heap[at / 2]->at_ns > last->at_ns)
+        heap_up(l, last, at);
+    else
+        heap_down(l, last, at);
+}
+
+void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t at_ns)
+{
+    loop_timer_cancel(l, t);
+    l->heap = mem_grow(l->heap, &l->heap_cap, l->heap_count + 2, sizeof(struct loop_timer *));
+    t->at_ns = at_ns;
+    l->heap_count++;
+    heap_up(l, t, l->heap_count);
+}
+
+static void fire_timers(struct loop *l)
+{
+    while (l->heap_count && l->heap[1]->at_ns <= l->now_ns) {
+        struct loop_timer *t = l->heap[1];
+        loop_timer_cancel(l, t);
+        t->fire_fn(t->arg);
+    }
+}
+
+/* ---- tasks ---- */
+
+void loop_task_init(struct loop_task *t, enum loop_phase phase, void (*run_fn)(void *arg), void *arg)
+{
+    *t = (struct loop_task){.run_fn = run_fn, .arg = arg, .phase = phase};
+}
+
+void loop_task_queue(struct loop *l, struct loop_task *t)
+{
+    if (t->queued)
+        return;
+    t->queued = true;
+    TAILQ_INSERT_TAIL(&l->tasks[t->phase], t, link);
+}
+
+void loop_task_cancel(struct loop *l, struct loop_task *t)
+{
+    if (!t->queued)
+        return;
+    t->queued = false;
+    TAILQ_REMOVE(&l->tasks[t->phase], t, link);
+}
+
+static bool tasks_wait(const struct loop *l)
+{
+    return !TAILQ_EMPTY(&l->tasks[LOOP_WORK]) || !TAILQ_EMPTY(&l->tasks[LOOP_FLUSH]);
+}
+
+static void run_tasks(struct loop *l)
+{
+    for (unsigned i = 0; i < TASKS_PER_ROUND_MAX && tasks_wait(l); i++) {
+        struct loop_task *t = TAILQ_FIRST(&l->tasks[LOOP_WORK]);
+        if (!t)
+            t = TAILQ_FIRST(&l->tasks[LOOP_FLUSH]);
+        loop_task_cancel(l, t);
+        t->run_fn(t->arg);
+    }
+}
+
+/* ---- the round ---- */
+
+/* The wait is over: the clock stands from here to the end of the round. */
+static void round_began(struct loop *l)
+{
+    if (l->in_round)
+        return;
+    l->in_round = true;
+    l->now_ns = clock_monotonic_ns();
+}
+
+/* How long may the wait be? -1: for ever. */
+static int64_t wait_bound(const struct loop *l, int max_wait_ms)
+{
+    int64_t wait = max_wait_ms < 0 ? -1 : max_wait_ms * NS_PER_MS;
+
+    if (tasks_wait(l))
+        return 0;
+    if (l->heap_count) {
+        int64_t until = l->heap[1]->at_ns - clock_monotonic_ns();
+        if (until < 0)
+            until = 0;
+        if (wait < 0 || until < wait)
+            wait = until;
+    }
+    return wait;
+}
+
+void loop_run_once(struct loop *l, int max_wait_ms)
+{
+    int64_t wait = wait_bound(l, max_wait_ms), ended;
+
+    l->in_round = false;
+    if (wait == 0) {
+        event_base_loop(l->base, EVLOOP_NONBLOCK);
+    } else {
+        if (wait > 0) {
+            struct timeval tv = {.tv_sec = wait / NS_PER_S, .tv_usec = (wait % NS_PER_S + 999) / 1000};
+            if (tv.tv_usec == 1000000)
+                tv = (struct timeval){tv.tv_sec + 1, 0};
+            evtimer_add(l->alarm, &tv);
+        }
+        event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+        if (wait > 0)
+            evtimer_del(l->alarm);
+    }
+    round_began(l); /* if no descriptor was ready */
+    fire_timers(l);
+    run_tasks(l);
+    ended = clock_monotonic_ns();
+    if (ended - l->now_ns > l->stall_ns)
+        l->stall_ns = ended - l->now_ns;
+}
+
+void loop_run(struct loop *l)
+{
+    l->stopping = false;
+    while (!l->stopping)
+        loop_run_once(l, -1);
+}
+
+/* ---- descriptors ---- */
+
+struct loop_watch {
+    struct loop *loop;
+    struct event *event;
+    int fd, wanted;
+    void (*ready_fn)(void *arg, int events);
+    void *arg;
+};
+
+static void on_ready(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop_watch *w = arg;
+
+    (void)fd;
+    round_began(w->loop);
+    w->ready_fn(w->arg, (what & EV_READ ? LOOP_READ : 0) | (what & EV_WRITE ? LOOP_WRITE : 0));
+}
+
+struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*ready_fn)(void *arg, int events), void *arg)
+{
+    struct loop_watch *w = mem_zero(sizeof *w);
+
+    w->loop = l;
+    w->fd = fd;
+    w->ready_fn = ready_fn;
+    w->arg = arg;
+    w->event = event_new(l->base, fd, EV_PERSIST, on_ready, w);
+    INVARIANT(w->event != NULL);
+    return w;
+}
+
+void loop_watch_want(struct loop_watch *w, int events)
+{
+    short what = EV_PERSIST;
+
+    if (events == w->wanted)
+        return;
+    if (w->wanted)
+        event_del(w->event);
+    w->wanted = events;
+    if (!events)
+        return;
+    what |= (events & LOOP_READ ? EV_READ : 0) | (events & LOOP_WRITE ? EV_WRITE : 0);
+    INVARIANT(event_assign(w->event, w->loop->base, w->fd, what, on_ready, w) == 0);
+    INVARIANT(event_add(w->event, NULL) == 0);
+}
+
+void loop_watch_free(struct loop_watch *w)
+{
+    if (!w)
+        return;
+    event_free(w->event);
+    free(w);
+}
+
+/* ---- signals ---- */
+
+struct loop_signal {
+    struct event *event;
+    void (*fire_fn)(void *arg);
+    void *arg;
+};
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+    struct loop_signal *s = arg;
+
+    (void)number;
+    (void)what;
+    s->fire_fn(s->arg);
+}
+
+struct loop_signal *loop_signal_new(struct loop *l, int number, void (*fire_fn)(void *arg), void *arg)
+{
+    struct loop_signal *s = mem_zero(sizeof *s);
+
+    s->fire_fn = fire_fn;
+    s->arg = arg;
+    s->event = evsignal_new(l->base, number, on_signal, s);
+    INVARIANT(s->event && evsignal_add(s->event, NULL) == 0);
+    return s;
+}
+
+void loop_signal_free(struct loop_signal *s)
+{
+    if (!s)
+        return;
+    event_free(s->event);
+    free(s);
+}
+
+/* ---- other threads ---- */
+
+struct loop_wake {
+    int fd;
+    struct loop_watch *watch;
+    void (*wake_fn)(void *arg);
+    void *arg;
+};
+
+static void on_wake(void *arg, int events)
+{
+    struct loop_wake *w = arg;
+    uint64_t count;
+
+    (void)events;
+    if (read(w->fd, &count, sizeof count) == sizeof count)
+        w->wake_fn(w->arg);
+}
+
+struct loop_wake *loop_wake_new(struct loop *l, void (*wake_fn)(void *arg), void *arg)
+{
+    struct loop_wake *w = mem_zero(sizeof *w);
+
+    w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    INVARIANT(w->fd >= 0);
+    w->wake_fn = wake_fn;
+    w->arg = arg;
+    w->watch = loop_watch_new(l, w->fd, on_wake, w);
+    loop_watch_want(w->watch, LOOP_READ);
+    return w;
+}
+
+void loop_wake_send(struct loop_wake *w)
+{
+    uint64_t one = 1;
+
+    /* EAGAIN: the counter is full, so the loop is woken already. */
+    while (write(w->fd, &one, sizeof one) < 0 && errno == EINTR)
+        continue;
+}
+
+void loop_wake_free(struct loop_wake *w)
+{
+    if (!w)
+        return;
+    loop_watch_free(w->watch);
+    close(w->fd);
+    free(w);
+}

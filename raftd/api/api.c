@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of methods, and what all of them go through. */
+#include "raftd/api/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "raftd/api/internal.h"
+
+/* ---- answers ---- */
+
+void api_reply(struct grpc_call *call, struct slice answer)
+{
+    uint8_t *p = grpc_call_message(call, answer.len);
+
+    if (answer.len)
+        memcpy(p, answer.data, answer.len);
+    grpc_call_finish(call, ST_OK, NULL);
+}
+
+void api_reply_message(struct grpc_call *call, const ProtobufCMessage *m)
+{
+    size_t len = protobuf_c_message_get_packed_size(m);
+
+    protobuf_c_message_pack(m, grpc_call_message(call, len));
+    grpc_call_finish(call, ST_OK, NULL);
+}
+
+void api_fail(struct grpc_call *call, enum status st)
+{
+    grpc_call_finish(call, st, NULL);
+}
+
+void api_fill_header(struct api *a, Etcdserverpb__ResponseHeader *h, int64_t revision)
+{
+    struct kv_header kv;
+
+    node_get_header(a->node, &kv);
+    etcdserverpb__response_header__init(h);
+    h->cluster_id = kv.cluster_id;
+    h->member_id = kv.member_id;
+    h->raft_term = kv.raft_term;
+    h->revision = revision;
+}
+
+/* ---- calls that wait for the node ---- */
+
+struct wait {
+    struct api *api;
+    struct grpc_call *call;
+    struct node_request *request;
+    api_read_fn then_fn; /* NULL: a write */
+    size_t message_len;
+    uint8_t message[]; /* of a read, to go on with */
+};
+
+static void on_node_done(void *arg, enum status st, struct slice answer)
+{
+    struct wait *w = arg;
+
+    grpc_call_set_data(w->call, NULL);
+    if (st != ST_OK)
+        api_fail(w->call, st);
+    else if (w->then_fn)
+        w->then_fn(w->api, w->call, slice_of(w->message, w->message_len));
+    else
+        api_reply(w->call, answer);
+    free(w);
+}
+
+void api_on_wait_canceled(struct grpc_call *call, void *service_arg)
+{
+    struct api *a = service_arg;
+    struct wait *w = grpc_call_data(call);
+
+    if (!w)
+        return;
+    node_cancel(a->node, w->request);
+    grpc_call_set_data(call, NULL);
+    free(w);
+    grpc_call_finish(call, ST_CANCELED, NULL);
+}
+
+static struct wait *wait_new(struct api *a, struct grpc_call *call, struct slice message, api_read_fn then_fn)
+{
+    struct wait *w = mem_alloc(sizeof *w + message.len);
+
+    *w = (struct wait){.api = a, .call = call, .then_fn = then_fn, .message_len = message.len};
+    if (message.len)
+        memcpy(w->message, message.data, message.len);
+    return w;
+}
+
+static void wait_begun(struct grpc_call *call, struct wait *w, enum status st)
+{
+    if (st == ST_OK) {
+        grpc_call_set_data(call, w);
+        return;
+    }
+    free(w);
+    api_fail(call, st);
+}
+
+void api_propose(struct api *a, struct grpc_call *call, enum command_kind kind, struct slice payload)
+{
+    struct wait *w = wait_new(a, call, slice_of(NULL, 0), NULL);
+
+    wait_begun(call, w,
+               node_propose(a->node, kind, payload, grpc_call_deadline_ns(call), on_node_done, w, &w->request));
+}
+
+void api_read(struct api *a, struct grpc_call *call, struct slice message, api_read_fn then_fn)
+{
+    struct wait *w = wait_new(a, call, message, then_fn);
+
+    wait_begun(call, w, node_read(a->node, grpc_call_deadline_ns(call), on_node_done, w, &w->request));
+}
+
+/* ---- the table ---- */
+
+static const struct api_method rows[] = {
+    {.path = "/etcdserverpb.KV/Range", .handle = api_kv_range},
+    {.path = "/etcdserverpb.KV/Put", .handle = api_kv_put},
+    {.path = "/etcdserverpb.KV/Txn", .handle = api_kv_txn},
+    {.path = "/etcdserverpb.KV/DeleteRange", .handle = api_kv_delete},
+    {.path = "/etcdserverpb.Watch/Watch",
+     .handle = api_watch_message,
+     .flags = METHOD_STREAMS | METHOD_WATCHES_LEADER,
+     .on_cancel = api_watch_on_cancel,
+     .on_writable = api_watch_on_writable},
+    {.path = "/etcdserverpb.Cluster/MemberList", .handle = api_member_list},
+    {.path = "/etcdserverpb.Maintenance/Status", .handle = api_status},
+    {.path = "/etcdserverpb.Maintenance/Alarm", .handle = api_alarm},
+    {.path = "/grpc.health.v1.Health/Check", .handle = api_health_check},
+    {.path = "/grpc.health.v1.Health/Watch",
+     .handle = api_health_watch,
+     .flags = METHOD_STREAMS,
+     .on_cancel = api_health_on_cancel},
+};
+#define ROW_COUNT (sizeof rows / sizeof *rows)
+
+static bool is_utf8(struct slice s)
+{
+    for (size_t i = 0; i < s.len;) {
+        uint8_t c = s.data[i];
+        size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
+        if (more == 9 || i + more >= s.len)
+            return false;
+        for (size_t k = 1; k <= more; k++)
+            if ((s.data[i + k] & 0xc0) != 0x80)
+                return false;
+        i += more + 1;
+    }
+    return true;
+}
+
+/* What the client's metadata asks for: etcd's interceptor. */
+static enum status admit(struct api *a, const struct api_method *row, struct grpc_call *call)
+{
+    struct raft_status st;
+
+    if (!is_utf8(grpc_call_metadata(call, "client-api-version")))
+        return ST_BAD_CLIENT_VERSION;
+    if (row->flags & METHOD_WATCHES_LEADER)
+        return ST_OK;
+    if (!slice_equal(grpc_call_metadata(call, "hasleader"), slice_of_text("true")))
+        return ST_OK;
+    node_get_raft_status(a->node, &st);
+    return st.leader ? ST_OK : ST_NO_LEADER;
+}
+
+static struct grpc_method methods[ROW_COUNT];
+
+/* The one door: the row of the method says whether the call gets in and who handles it. */
+static void on_message(struct grpc_call *call, struct slice message, void *service_arg)
+{
+    const struct api_method *row = &rows[grpc_call_method(call) - methods];
+    enum status st = admit(service_arg, row, call);
+
+    if (st != ST_OK)
+        api_fail(call, st);
+    else
+        row->handle(service_arg, call, message);
+}
+
+const struct grpc_method *api_methods(unsigned *ret_count)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++)
+        methods[i] = (struct grpc_method){
+            .path = rows[i].path,
+            .client_streams = rows[i].flags & METHOD_STREAMS,
+            .on_message = on_message,
+            .on_cancel = rows[i].on_cancel ? rows[i].on_cancel : api_on_wait_canceled,
+            .on_writable = rows[i].on_writable,
+        };
+    *ret_count = ROW_COUNT;
+    return methods;
+}
+
+/* ---- life ---- */
+
+struct api *api_new(struct loop *l, struct node *n)
+{
+    struct api *a = mem_zero(sizeof *a);
+
+    a->loop = l;
+    a->node = n;
+    arena_init(&a->arena);
+    api_watch_init(a);
+    return a;
+}
+
+void api_free(struct api *a)
+{
+    if (!a)
+        return;
+    api_watch_fini(a);
+    arena_fini(&a->arena);
+    buf_fini(&a->answer);
+    free(a);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the services of this room share. */
+#ifndef RAFTD_API_INTERNAL_H
+#define RAFTD_API_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include "common/buf.h"
+#include "mvcc/watch.h"
+#include "proto/arena.h"
+#include "proto/rpc.pb-c.h"
+#include "raftd/api/api.h"
+
+struct watch;
+struct watch_stream;
+TAILQ_HEAD(watch_list, watch);
+
+struct api {
+    struct loop *loop;
+    struct node *node;
+    struct arena arena; /* the request being handled */
+    struct buf answer;  /* and its answer */
+    /* watches */
+    struct watch_hub *hub;
+    TAILQ_HEAD(watch_streams, watch_stream) streams;
+    struct watch_list dirty; /* with events to send */
+    struct loop_task publish;
+    struct loop_timer catch_up; /* the next slice of history */
+    int64_t leaderless_since_ns; /* 0: there is a leader */
+    struct loop_timer leaderless; /* streams that asked for a leader end then */
+};
+
+enum method_flags {
+    METHOD_STREAMS = 1,        /* messages both ways, until somebody ends it */
+    METHOD_WATCHES_LEADER = 2, /* "hasleader" is the handler's to enforce: a stream that goes on */
+};
+
+struct api_method {
+    const char *path;
+    /* Decodes, and finishes the call now or later. */
+    void (*handle)(struct api *a, struct grpc_call *call, struct slice message);
+    unsigned flags;
+    /* NULL: the calls that wait for the node know how */
+    void (*on_cancel)(struct grpc_call *call, void *service_arg);
+    void (*on_writable)(struct grpc_call *call, void *service_arg);
+};
+
+/* One answer, and the end. */
+void api_reply(struct grpc_call *call, struct slice answer);
+void api_fail(struct grpc_call *call, enum status st);
+/* protobuf-c messages as answers. */
+void api_reply_message(struct grpc_call *call, const ProtobufCMessage *m);
+/* Fills a header with the revision of now. */
+void api_fill_header(struct api *a, Etcdserverpb__ResponseHeader *h, int64_t revision);
+
+/*
+ * A call that waits for the node: it is tied to the request, so that a client that goes cancels it. A refusal of the node is answered.
+ */
+void api_propose(struct api *a, struct grpc_call *call, enum command_kind kind, struct slice payload);
+/* then_fn is called, with the bytes of the request, once a read is linearizable. */
+typedef void (*api_read_fn)(struct api *a, struct grpc_call *call, struct slice message);
+void api_read(struct api *a, struct grpc_call *call, struct slice message, api_read_fn then_fn);
+/* on_cancel of such calls. */
+void api_on_wait_canceled(struct grpc_call *call, void *service_arg);
+
+/* kv.c */
+void api_kv_range(struct api *a, struct grpc_call *call, struct slice message);
+void api_kv_put(struct api *a, struct grpc_call *call, struct slice message);
+void api_kv_delete(struct api *a, struct grpc_call *call, struct slice message);
+void api_kv_txn(struct api *a, struct grpc_call *call, struct slice message);
+/* maintenance.c */
+void api_status(struct api *a, struct grpc_call *call, struct slice message);
+void api_alarm(struct api *a, struct grpc_call *call, struct slice message);
+/* cluster.c */
+void api_member_list(struct api *a, struct grpc_call *call, struct slice message);
+/* health.c */
+void api_health_check(struct api *a, struct grpc_call *call, struct slice message);
+void api_health_watch(struct api *a, struct grpc_call *call, struct slice message);
+void api_health_on_cancel(struct grpc_call *call, void *service_arg);
+/* watch.c */
+void api_watch_init(struct api *a);
+void api_watch_fini(struct api *a);
+void api_watch_message(struct api *a, struct grpc_call *call, struct slice message);
+void api_watch_on_cancel(struct grpc_call *call, void *service_arg);
+void api_watch_on_writable(struct grpc_call *call, void *service_arg);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* etcdserverpb.KV */
+#include "raftd/api/internal.h"
+
+#include "common/limits.h"
+
+static void answer_range(struct api *a, struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__RangeRequest *r =
+        etcdserverpb__range_request__unpack(&a->arena.allocator, message.len, message.data);
+    struct kv_header h;
+    enum status st;
+
+    INVARIANT(r != NULL); /* it was decoded before */
+    node_get_header(a->node, &h);
+    buf_clear(&a->answer);
+    st = kv_range(node_store(a->node), &h, r, &a->answer);
+    arena_reset(&a->arena);
+    if (st == ST_OK)
+        api_reply(call, buf_slice(&a->answer));
+    else
+        api_fail(call, st);
+}
+
+void api_kv_range(struct api *a, struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__RangeRequest *r =
+        etcdserverpb__range_request__unpack(&a->arena.allocator, message.len, message.data);
+    enum status st = r ? kv_check_range(r) : ST_BAD_MESSAGE;
+    bool serializable = r && r->serializable;
+    struct kv_header h;
+
+    if (st == ST_OK && serializable) {
+        node_get_header(a->node, &h);
+        buf_clear(&a->answer);
+        st = kv_range(node_store(a->node), &h, r, &a->answer);
+    }
+    arena_reset(&a->arena);
+    if (st != ST_OK)
+        api_fail(call, st);
+    else if (serializable)
+        api_reply(call, buf_slice(&a->answer));
+    else
+        api_read(a, call, message, answer_range);
+}
+
+void api_kv_put(struct api *a, struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__PutRequest *r = etcdserverpb__put_request__unpack(&a->arena.allocator, message.len, message.data);
+    enum status st = r ? kv_check_put(r) : ST_BAD_MESSAGE;
+
+    arena_reset(&a->arena);
+    if (st == ST_OK)
+        api_propose(a, call, COMMAND_PUT, message);
+    else
+        api_fail(call, st);
+}
+
+void api_kv_delete(struct api *a, struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__DeleteRangeRequest *r =
+        etcdserverpb__delete_range_request__unpack(&a->arena.allocator, message.len, message.data);
+    enum status st = r ? kv_check_delete(r) : ST_BAD_MESSAGE;
+
+    arena_reset(&a->arena);
+    if (st == ST_OK)
+        api_propose(a, call, COMMAND_DELETE_RANGE, message);
+    else
+        api_fail(call, st);
+}
+
+static void answer_txn(struct api *a, struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__TxnRequest *r = etcdserverpb__txn_request__unpack(&a->arena.allocator, message.len, message.data);
+    struct kv_header h;
+    enum status st;
+
+    INVARIANT(r != NULL);
+    node_get_header(a->node, &h);
+    buf_clear(&a->answer);
+    st = kv_txn_read(node_store(a->node), &h, r, &a->answer);
+    arena_reset(&a->arena);
+    if (st == ST_OK)
+        api_reply(call, buf_slice(&a->answer));
+    else
+        api_fail(call, st);
+}
+
+void api_kv_txn(struct api *a, struct grpc_call *call, struct slice message)
+{
+    struct kv_limits limits = {.txn_ops_max = TXN_OPS_MAX};
+    Etcdserverpb__TxnRequest *r = etcdserverpb__txn_request__unpack(&a->arena.allocator, message.len, message.data);
+    enum status st = r ? kv_check_txn(r, &limits) : ST_BAD_MESSAGE;
+    bool serializable = false, read_only = st == ST_OK && kv_txn_is_read_only(r, &serializable);
+
+    arena_reset(&a->arena);
+    if (st != ST_OK)
+        api_fail(call, st);
+    else if (!read_only)
+        api_propose(a, call, COMMAND_TXN, message);
+    else if (serializable)
+        answer_txn(a, call, message);
+    else
+        api_read(a, call, message, answer_txn);
+}

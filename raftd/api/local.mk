@@ -1,0 +1,10 @@
+noinst_LIBRARIES += libapi.a
+libapi_a_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
+libapi_a_SOURCES = \
+	raftd/api/api.c raftd/api/api.h \
+	raftd/api/cluster.c \
+	raftd/api/health.c \
+	raftd/api/internal.h \
+	raftd/api/kv.c \
+	raftd/api/maintenance.c \
+	raftd/api/watch.c

@@ -1,0 +1,29 @@
+include raftd/wal/local.mk
+include raftd/api/local.mk
+
+noinst_LIBRARIES += libnode.a libpeer.a
+libnode_a_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
+libnode_a_SOURCES = \
+	raftd/node/apply.c \
+	raftd/node/command.c raftd/node/command.h \
+	raftd/node/internal.h \
+	raftd/node/kv.h raftd/node/kv_apply.c raftd/node/kv_check.c raftd/node/kv_read.c \
+	raftd/node/members.c raftd/node/members.h \
+	raftd/node/node.c raftd/node/node.h \
+	raftd/node/request.c \
+	raftd/node/storage.c
+libpeer_a_SOURCES = \
+	raftd/peer/frame.c raftd/peer/frame.h \
+	raftd/peer/link.c raftd/peer/link.h \
+	raftd/peer/peers.c raftd/peer/peers.h
+
+bin_PROGRAMS += raftd/raftd
+raftd_raftd_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
+raftd_raftd_SOURCES = \
+	raftd/conf.c raftd/conf.h \
+	raftd/data_dir.c raftd/data_dir.h \
+	raftd/main.c \
+	raftd/server.c raftd/server.h \
+	raftd/storage_thread.c raftd/storage_thread.h
+raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a \
+	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Everything a member consists of, wired together. Decisions are in the rooms; here they are acted on. */
+#include "raftd/server.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/rng.h"
+#include "net/grpc_server.h"
+#include "net/loop.h"
+#include "net/socket.h"
+#include "proto/state.pb-c.h"
+#include "raftd/api/api.h"
+#include "raftd/data_dir.h"
+#include "raftd/node/node.h"
+#include "raftd/peer/peers.h"
+#include "raftd/storage_thread.h"
+
+#define PUBLISH_RETRY_NS (1000 * NS_PER_MS)
+#define STALL_REPORT_NS (60 * NS_PER_S)
+#define STALL_WORTH_A_LINE_NS (100 * NS_PER_MS)
+
+struct server {
+    const struct conf *conf;
+    struct loop *loop;
+    struct data_dir dir;
+    struct mvcc *store;
+    struct disk *disk;
+    struct wal *wal;
+    struct node *node;
+    struct peers *peers;
+    struct api *api;
+    struct grpc_server *grpc;
+    struct storage_thread *storage;
+    struct listener *listeners[2 * CONF_URLS_MAX];
+    unsigned listener_count;
+    struct loop_wake *wal_wake;
+    struct loop_task run;
+    struct loop_timer tick, publish, stall;
+    struct loop_signal *term, *interrupt;
+    bool published;
+};
+
+/* ---- what the node asks for ---- */
+
+static void run_soon(struct server *s)
+{
+    loop_task_queue(s->loop, &s->run);
+}
+
+static void on_run(void *arg)
+{
+    struct server *s = arg;
+
+    node_run(s->node);
+}
+
+static void node_send_fn(void *arg, const struct raft_message *m)
+{
+    struct server *s = arg;
+
+    peers_send(s->peers, m);
+}
+
+static void node_applied_fn(void *arg)
+{
+    struct server *s = arg;
+
+    api_on_applied(s->api);
+}
+
+static void fail(void *arg, const char *text)
+{
+    (void)arg;
+    log_error("server", "%s; ending", text);
+    _exit(1); /* no cleanup: what is stored is in the log, and nothing may be acknowledged any more */
+}
+
+static int64_t wall_clock(void *arg)
+{
+    (void)arg;
+    return clock_wall_ns();
+}
+
+static void node_changed_fn(void *arg, const struct raft_status *st)
+{
+    static const char *const roles[] = {"follower", "pre-candidate", "candidate", "leader"};
+    struct server *s = arg;
+
+    log_notice("node", "role changed role=%s term=%" PRIu64 " leader=%" PRIx64 " node=%" PRIx64, roles[st->role],
+               st->hard.term, st->leader, st->id);
+    if (s->api)
+        api_on_leader(s->api, st->leader);
+}
+
+struct seal_job {
+    struct storage_job job;
+    struct server *server;
+    struct mvcc_seal *seal;
+    enum status status;
+    struct error error;
+};
+
+static void seal_run(struct storage_job *job)
+{
+    struct seal_job *j = (struct seal_job *)job;
+
+    j->status = mvcc_seal_write(j->seal, &j->error);
+}
+
+static void seal_done(struct storage_job *job)
+{
+    struct seal_job *j = (struct seal_job *)job;
+
+    node_on_seal_written(j->server->node, j->seal, j->status, &j->error);
+    run_soon(j->server);
+    free(j);
+}
+
+static void node_seal_fn(void *arg, struct mvcc_seal *seal)
+{
+    struct server *s = arg;
+    struct seal_job *j = mem_zero(sizeof *j);
+
+    j->job.run_fn = seal_run;
+    j->job.done_fn = seal_done;
+    j->server = s;
+    j->seal = seal;
+    storage_thread_submit(s->storage, &j->job);
+}
+
+/* ---- what happens ---- */
+
+static void wal_wake_fn(void *arg)
+{
+    struct server *s = arg;
+
+    loop_wake_send(s->wal_wake);
+}
+
+static void on_wal(void *arg)
+{
+    struct server *s = arg;
+
+    node_on_wal(s->node);
+    run_soon(s);
+}
+
+static void on_tick(void *arg)
+{
+    struct server *s = arg;
+    int64_t next = node_tick(s->node, loop_now_ns(s->loop));
+
+    loop_timer_set(s->loop, &s->tick, next);
+    run_soon(s);
+}
+
+static void on_peer_message(void *arg, const struct raft_message *m)
+{
+    struct server *s = arg;
+
+    node_step(s->node, m);
+    run_soon(s);
+}
+
+static void on_peer_unreachable(void *arg, uint64_t member_id)
+{
+    struct server *s = arg;
+
+    node_on_unreachable(s->node, member_id);
+}
+
+static void on_client(void *arg, int fd)
+{
+    struct server *s = arg;
+
+    grpc_server_accept(s->grpc, fd);
+}
+
+static void on_peer(void *arg, int fd)
+{
+    struct server *s = arg;
+
+    peers_accept(s->peers, fd);
+}
+
+static void on_signal(void *arg)
+{
+    struct server *s = arg;
+
+    log_info("server", "asked to stop");
+    loop_stop(s->loop);
+}
+
+static void on_stall_time(void *arg)
+{
+    struct server *s = arg;
+    int64_t stall = loop_take_stall_ns(s->loop);
+
+    if (stall > STALL_WORTH_A_LINE_NS)
+        log_warning("server", "the loop was busy without a pause, proceeding ms=%" PRId64, (int64_t)(stall / NS_PER_MS));
+    else
+        log_debug("server", "longest round us=%" PRId64, stall / 1000);
+    loop_timer_set(s->loop, &s->stall, loop_now_ns(s->loop) + STALL_REPORT_NS);
+}
+
+/* ---- telling the cluster our name and where our clients connect (etcd: publishV3) ---- */
+
+static void on_published(void *arg, enum status st, struct slice answer)
+{
+    struct server *s = arg;
+
+    (void)answer;
+    s->published = st == ST_OK;
+    if (s->published)
+        log_info("server", "published this member's name and client URLs name=%s", s->conf->flags.name);
+    else
+        loop_timer_set(s->loop, &s->publish, loop_now_ns(s->loop) + PUBLISH_RETRY_NS);
+}
+
+static void on_publish_time(void *arg)
+{
+    struct server *s = arg;
+    char texts[CONF_URLS_MAX][300], *urls[CONF_URLS_MAX];
+    Raftfs__State__Member m;
+    struct buf b = {0};
+    enum status st;
+    size_t len;
+
+    raftfs__state__member__init(&m);
+    for (unsigned i = 0; i < s->conf->advertise_client.count; i++) {
+        url_format(&s->conf->advertise_client.list[i], texts[i], sizeof texts[i]);
+        urls[i] = texts[i];
+    }
+    m.id = s->dir.member_id;
+    m.name = (char *)(uintptr_t)s->conf->flags.name;
+    m.client_urls = urls;
+    m.n_client_urls = s->conf->advertise_client.count;
+    len = raftfs__state__member__get_packed_size(&m);
+    raftfs__state__member__pack(&m, buf_reserve(&b, len));
+    buf_commit(&b, len);
+    st = node_propose(s->node, COMMAND_MEMBER_PUBLISH, buf_slice(&b), INT64_MAX, on_published, s, NULL);
+    buf_fini(&b);
+    if (st != ST_OK)
+        loop_timer_set(s->loop, &s->publish, loop_now_ns(s->loop) + PUBLISH_RETRY_NS);
+    run_soon(s);
+}
+
+/* ---- opening ---- */
+
+static enum status open_storage(struct server *s, struct error *ret_error)
+{
+    struct mvcc_options store = {.dir = s->dir.store_path, .memtable_bytes = MEMTABLE_BYTES};
+    struct wal_options wal = {.cluster_id = s->dir.cluster_id,
+                              .member_id = s->dir.member_id,
+                              .segment_bytes = WAL_SEGMENT_BYTES,
+                              .wake_fn = wal_wake_fn,
+                              .fail_fn = fail,
+                              .arg = s};
+    struct mvcc_checkpoint checkpoint;
+    bool wal_is_new;
+    enum status st = mvcc_open(&store, &s->store, ret_error);
+
+    if (st == ST_OK)
+        st = disk_posix_open(s->dir.wal_path, &s->disk, ret_error);
+    wal.disk = s->disk;
+    if (st == ST_OK)
+        st = wal_open(&wal, &s->wal, &wal_is_new, ret_error);
+    if (st != ST_OK)
+        return st;
+    mvcc_get_checkpoint(s->store, &checkpoint);
+    if (wal_is_new && checkpoint.applied_index)
+        return error_set(ret_error, ST_CORRUPT, "%s: the log is missing, but the store holds entries up to %" PRIu64,
+                         s->dir.wal_path, checkpoint.applied_index);
+    s->wal_wake = loop_wake_new(s->loop, on_wal, s);
+    s->storage = storage_thread_start(s->loop);
+    return ST_OK;
+}
+
+static enum status open_node(struct server *s, struct error *ret_error)
+{
+    const struct conf_flags *f = &s->conf->flags;
+    struct node_options o = {
+        .cluster_id = s->dir.cluster_id,
+        .member_id = s->dir.member_id,
+        .initial = &s->dir.initial,
+        .store = s->store,
+        .wal = s->wal,
+        .tick_ns = f->heartbeat_ms * NS_PER_MS,
+        .election_ticks = (unsigned)(f->election_ms / f->heartbeat_ms),
+        .random_seed = rng_seed_from_system(),
+        .now_ns = loop_now_ns(s->loop),
+        .limits = {.txn_ops_max = TXN_OPS_MAX},
+        .send_fn = node_send_fn,
+        .applied_fn = node_applied_fn,
+        .seal_fn = node_seal_fn,
+        .changed_fn = node_changed_fn,
+        .fail_fn = fail,
+        .wall_ns_fn = wall_clock,
+        .arg = s,
+    };
+
+    return node_new(&o, &s->node, ret_error);
+}
+
+static enum status open_peers(struct server *s, struct error *ret_error)
+{
+    const struct members *members = node_members(s->node);
+    struct peers_options o = {
+        .loop = s->loop,
+        .cluster_id = s->dir.cluster_id,
+        .member_id = s->dir.member_id,
+        .dead_ns = 2 * s->conf->flags.election_ms * NS_PER_MS,
+        .message_fn = on_peer_message,
+        .unreachable_fn = on_peer_unreachable,
+        .arg = s,
+    };
+
+    s->peers = peers_new(&o);
+    for (unsigned i = 0; i < members->count; i++) {
+        const struct member *m = &members->list[i];
+        struct url urls[CONF_URLS_MAX];
+        unsigned count = 0;
+        if (m->id == s->dir.member_id)
+            continue;
+        for (unsigned k = 0; k < m->peer_url_count && count < CONF_URLS_MAX; k++)
+            if (url_parse(m->peer_urls[k], &urls[count], ret_error) != ST_OK)
+                return ST_BAD_ARGUMENT;
+            else
+                count++;
+        peers_add(s->peers, m->id, urls, count);
+    }
+    return ST_OK;
+}
+
+static enum status open_listeners(struct server *s, const struct conf_urls *urls, void (*accept_fn)(void *arg, int fd),
+                                  struct error *ret_error)
+{
+    enum status st = ST_OK;
+
+    for (unsigned i = 0; st == ST_OK && i < urls->count; i++) {
+        st = listener_open(s->loop, &urls->list[i], accept_fn, s, &s->listeners[s->listener_count], ret_error);
+        if (st == ST_OK)
+            s->listener_count++;
+    }
+    return st;
+}
+
+static enum status open_services(struct server *s, struct error *ret_error)
+{
+    struct grpc_server_options o = {.loop = s->loop,
+                                    .message_bytes_max = REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES_MAX};
+    enum status st;
+
+    s->api = api_new(s->loop, s->node);
+    api_on_leader(s->api, 0);
+    o.methods = api_methods(&o.method_count);
+    o.service_arg = s->api;
+    s->grpc = grpc_server_new(&o);
+    st = open_listeners(s, &s->conf->listen_peer, on_peer, ret_error);
+    if (st == ST_OK)
+        st = open_listeners(s, &s->conf->listen_client, on_client, ret_error);
+    return st;
+}
+
+static void start_timers(struct server *s)
+{
+    loop_task_init(&s->run, LOOP_WORK, on_run, s);
+    loop_timer_init(&s->tick, on_tick, s);
+    loop_timer_init(&s->publish, on_publish_time, s);
+    loop_timer_init(&s->stall, on_stall_time, s);
+}
+
+enum status server_open(const struct conf *conf, struct server **ret_server, struct error *ret_error)
+{
+    struct server *s = mem_zero(sizeof *s);
+    enum status st;
+
+    s->conf = conf;
+    s->loop = loop_new();
+    start_timers(s);
+    st = data_dir_open(&s->dir, conf->data_dir, conf->cluster_id, conf->member_id, &conf->initial, ret_error);
+    if (st == ST_OK && !s->dir.is_new && s->dir.member_id != conf->member_id)
+        log_warning("server", "the data directory knows another member, which it stays; --initial-* are ignored "
+                              "node=%" PRIx64, s->dir.member_id);
+    if (st == ST_OK)
+        st = open_storage(s, ret_error);
+    if (st == ST_OK)
+        st = open_node(s, ret_error);
+    if (st == ST_OK)
+        st = open_peers(s, ret_error);
+    if (st == ST_OK)
+        st = open_services(s, ret_error);
+    if (st != ST_OK) {
+        server_close(s);
+        return st;
+    }
+    *ret_server = s;
+    return ST_OK;
+}
+
+void server_run(struct server *s)
+{
+    char text[300];
+
+    s->term = loop_signal_new(s->loop, SIGTERM, on_signal, s);
+    s->interrupt = loop_signal_new(s->loop, SIGINT, on_signal, s);
+    signal(SIGPIPE, SIG_IGN);
+    log_info("server", "started node=%" PRIx64 " cluster=%" PRIx64 " name=%s rev=%" PRId64 " index=%" PRIu64,
+             s->dir.member_id, s->dir.cluster_id, s->conf->flags.name, mvcc_revision(s->store),
+             mvcc_applied_index(s->store));
+    for (unsigned i = 0; i < s->conf->listen_client.count; i++) {
+        url_format(&s->conf->listen_client.list[i], text, sizeof text);
+        log_info("server", "ready to serve client requests url=%s", text);
+    }
+    loop_timer_set(s->loop, &s->tick, loop_now_ns(s->loop));
+    loop_timer_set(s->loop, &s->publish, loop_now_ns(s->loop));
+    loop_timer_set(s->loop, &s->stall, loop_now_ns(s->loop) + STALL_REPORT_NS);
+    run_soon(s);
+    loop_run(s->loop);
+}
+
+void server_close(struct server *s)
+{
+    if (!s)
+        return;
+    for (unsigned i = 0; i < s->listener_count; i++)
+        listener_close(s->listeners[i]);
+    loop_timer_cancel(s->loop, &s->tick);
+    loop_timer_cancel(s->loop, &s->publish);
+    loop_timer_cancel(s->loop, &s->stall);
+    loop_task_cancel(s->loop, &s->run);
+    storage_thread_stop(s->storage);
+    /* The log first: what was proposed is written; then those who wait are told that the outcome is open. */
+    wal_close(s->wal);
+    grpc_server_free(s->grpc);
+    api_free(s->api);
+    node_free(s->node);
+    peers_free(s->peers);
+    mvcc_close(s->store);
+    loop_wake_free(s->wal_wake);
+    if (s->disk)
+        s->disk->ops->free(s->disk);
+    data_dir_close(&s->dir);
+    loop_signal_free(s->term);
+    loop_signal_free(s->interrupt);
+    loop_free(s->loop);
+    free(s);
+}
