@@ -640,6 +640,9 @@ struct grpc_server *grpc_server_new(const struct grpc_server_options *options)
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(s->callbacks, on_invalid_frame);
     nghttp2_option_set_max_outbound_ack(s->option, 64);
     nghttp2_option_set_no_closed_streams(s->option, 1);
+    /* etcd's older clients send an :authority with a scheme in it, which the rules of HTTP forbid. What matters of a
+     * request's headers is judged in on_request_headers. */
+    nghttp2_option_set_no_http_messaging(s->option, 1);
     return s;
 }
 

@@ -70,6 +70,11 @@ static void node_send_fn(void *arg, const struct raft_message *m)
     peers_send(s->peers, m);
 }
 
+static void node_work_fn(void *arg)
+{
+    run_soon(arg);
+}
+
 static void node_applied_fn(void *arg)
 {
     struct server *s = arg;
@@ -300,6 +305,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .now_ns = loop_now_ns(s->loop),
         .limits = {.txn_ops_max = TXN_OPS_MAX},
         .send_fn = node_send_fn,
+        .work_fn = node_work_fn,
         .applied_fn = node_applied_fn,
         .seal_fn = node_seal_fn,
         .changed_fn = node_changed_fn,

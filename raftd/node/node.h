@@ -39,6 +39,8 @@ struct node_options {
     struct kv_limits limits;
     /* Copy and send, or drop. Messages of one call are in order. */
     void (*send_fn)(void *arg, const struct raft_message *m);
+    /* A request came in: call node_run at the end of this round. */
+    void (*work_fn)(void *arg);
     /* The store moved to a newer revision (watches). */
     void (*applied_fn)(void *arg);
     /* Start writing this seal on the storage thread; node_seal_written when it is done. */

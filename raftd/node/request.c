@@ -50,6 +50,7 @@ static struct node_request *request_new(struct node *n, int64_t deadline_ns, nod
         n->earliest_deadline_ns = r->deadline_ns;
     n->waiting++;
     request_move(list, r);
+    n->options.work_fn(n->options.arg);
     return r;
 }
 
