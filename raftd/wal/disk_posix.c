@@ -27,8 +27,10 @@ static const struct disk_ops posix_ops;
 
 static int posix_open(struct disk *d, const char *name, int flags, struct disk_file **ret_file)
 {
-    int how = (flags & DISK_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW;
+    /* Not blocking: a FIFO under the name of a segment must not hang the start. */
+    int how = (flags & DISK_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
     struct posix_file *f;
+    struct stat st;
     int fd;
 
     if (flags & DISK_CREATE)
@@ -38,6 +40,10 @@ static int posix_open(struct disk *d, const char *name, int flags, struct disk_f
     fd = openat(((struct posix_disk *)d)->fd, name, how, 0600);
     if (fd < 0)
         return -errno;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077) {
+        close(fd);
+        return -EPERM; /* somebody else put it there, or can change it */
+    }
     f = mem_alloc(sizeof *f);
     f->base.ops = &posix_ops;
     f->fd = fd;
@@ -82,6 +88,8 @@ static int posix_write(struct disk_file *f, uint64_t offset, const void *data, s
             continue;
         if (n < 0)
             return -errno;
+        if (n == 0)
+            return -EIO; /* no progress and no reason: trying for ever is no answer */
         done += (size_t)n;
     }
     return 0;
@@ -159,11 +167,24 @@ static const struct disk_ops posix_ops = {
     posix_size, posix_rename, posix_unlink, posix_sync_dir, posix_list,     posix_free,
 };
 
+/* The directory's own name must survive a power cut as surely as what is in it (etcd 6368). */
+static int sync_parent(int fd)
+{
+    int parent = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = 0;
+
+    if (parent < 0)
+        return errno;
+    if (fsync(parent) < 0)
+        error = errno;
+    close(parent);
+    return error;
+}
+
 enum status disk_posix_open(const char *path, struct disk **ret_disk, struct error *ret_error)
 {
     struct posix_disk *d;
     struct stat st;
-    int fd;
+    int fd, error;
 
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return error_set(ret_error, ST_IO, "%s: cannot be made: %s", path, strerror(errno));
@@ -176,6 +197,11 @@ enum status disk_posix_open(const char *path, struct disk **ret_disk, struct err
         close(fd);
         return error_set(ret_error, ST_BAD_ARGUMENT,
                          "%s: must belong to the user of this process and be closed to all others", path);
+    }
+    error = sync_parent(fd);
+    if (error) {
+        close(fd);
+        return error_set(ret_error, ST_IO, "%s: its name cannot be made durable: %s", path, strerror(error));
     }
     d = mem_alloc(sizeof *d);
     d->base.ops = &posix_ops;
