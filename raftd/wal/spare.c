@@ -128,7 +128,7 @@ static void forget(struct spare *s, const char *name)
         must(s, name, "unlink", 0, error);
 }
 
-struct spare *wal_spare_start(const struct spare_options *options)
+void wal_spare_start(const struct spare_options *options, struct spare **ret_spare)
 {
     const struct disk_ops *ops = options->disk->ops;
     struct spare *s = mem_zero(sizeof *s);
@@ -136,6 +136,7 @@ struct spare *wal_spare_start(const struct spare_options *options)
     uint64_t size = 0;
     int error;
 
+    *ret_spare = s;
     s->options = *options;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
@@ -154,7 +155,6 @@ struct spare *wal_spare_start(const struct spare_options *options)
         error = pthread_create(&s->thread, NULL, spare_main, s);
         must(s, SPARE_NAME, "thread", 0, -error);
     }
-    return s;
 }
 
 bool wal_spare_take(struct spare *s, const char *name)

@@ -26,8 +26,8 @@ struct spare_options {
     void *arg;
 };
 
-/* Removes what an earlier process left half made. */
-struct spare *wal_spare_start(const struct spare_options *options);
+/* Removes what an earlier process left half made. *ret_spare is set before anything can fail. */
+void wal_spare_start(const struct spare_options *options, struct spare **ret_spare);
 /* Rename the spare to `name`; false: there is none. */
 bool wal_spare_take(struct spare *s, const char *name);
 /* Let go of a file that is closed; recyclable: it has the right size. */

@@ -323,7 +323,7 @@ void wal_writer_start(struct writer *w, const struct wal_options *options, struc
     error = options->disk->ops->unlink(options->disk, NEW_NAME);
     if (error != -ENOENT)
         must_for(w, NEW_NAME, "unlink", 0, error);
-    w->spare = wal_spare_start(&spare);
+    wal_spare_start(&spare, &w->spare);
     if (!state->segment_count) {
         open_segment(w, 0);
         return;

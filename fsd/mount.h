@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What raftfs is told on its command line, and a mount from beginning to end. */
+#ifndef FSD_MOUNT_H
+#define FSD_MOUNT_H
+
+#include "fsd/fs.h"
+
+#define ENDPOINTS_MAX 16u
+
+struct mount_conf {
+    struct fs_options fs;
+    struct url endpoints[ENDPOINTS_MAX];
+    unsigned endpoint_count; /* 0: the embedded store */
+    const char *dir;
+    bool foreground, allow_other, default_permissions, read_only, help, version;
+    char source[512]; /* as /proc/mounts shows it */
+};
+
+/* argv as of mount(8), too: [-f] [-o OPTION,...] [SOURCE] DIR. */
+enum status mount_parse(struct mount_conf *c, int argc, char **argv, struct error *ret_error) MUST_CHECK;
+void mount_print_help(void);
+
+/*
+ * Mounts, goes to the background once it serves (unless -f), returns when it was unmounted. ready_fd: one byte is written
+ * there when it serves, -1: nobody waits.
+ */
+enum status mount_run(struct mount_conf *c, int ready_fd, struct error *ret_error) MUST_CHECK;
+
+#endif

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writer thread and the real disk: tickets, group commit, rolling and recycling while batches arrive. */
+#include <dirent.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/mem.h"
+#include "raftd/wal/wal.h"
+
+struct place {
+    char path[64];
+    struct disk *disk;
+    pthread_mutex_t lock;
+    pthread_cond_t woken;
+};
+
+static void on_wake(void *arg)
+{
+    struct place *p = arg;
+
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_signal(&p->woken);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void on_failure(void *arg, const char *text)
+{
+    (void)arg;
+    fprintf(stderr, "%s\n", text);
+    abort();
+}
+
+static int set_up(void **state)
+{
+    struct place *p = mem_zero(sizeof *p);
+
+    snprintf(p->path, sizeof p->path, "/tmp/test_wal.XXXXXX");
+    assert_non_null(mkdtemp(p->path));
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->woken, NULL);
+    assert_int_equal(disk_posix_open(p->path, &p->disk, NULL), ST_OK);
+    *state = p;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct place *p = *state;
+    DIR *dir = opendir(p->path);
+    struct dirent *e;
+
+    while ((e = readdir(dir)))
+        if (e->d_name[0] != '.')
+            unlinkat(dirfd(dir), e->d_name, 0);
+    closedir(dir);
+    assert_int_equal(rmdir(p->path), 0);
+    p->disk->ops->free(p->disk);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->woken);
+    free(p);
+    return 0;
+}
+
+static struct wal *open_log(struct place *p, uint64_t segment_bytes)
+{
+    struct wal_options options = {.disk = p->disk,
+                                  .cluster_id = 1,
+                                  .member_id = 2,
+                                  .segment_bytes = segment_bytes,
+                                  .wake_fn = on_wake,
+                                  .fail_fn = on_failure,
+                                  .arg = p};
+    struct error error;
+    struct wal *w = NULL;
+    bool new;
+
+    if (wal_open(&options, &w, &new, &error) != ST_OK)
+        fail_msg("%s", error.text);
+    return w;
+}
+
+static void wait_for(struct place *p, struct wal *w, uint64_t ticket)
+{
+    pthread_mutex_lock(&p->lock);
+    while (wal_durable(w) < ticket)
+        pthread_cond_wait(&p->woken, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static uint64_t append(struct wal *w, raft_index index, uint32_t len)
+{
+    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, len);
+    uint64_t ticket;
+
+    e->index = index;
+    e->term = 1;
+    memset(e->data, (int)(index & 255), len);
+    ticket = wal_append(w, NULL, &e, 1, true);
+    raft_entry_unref(e);
+    return ticket;
+}
+
+static void check_replay(struct wal *w, raft_index begin, raft_index last, uint32_t len)
+{
+    struct raft_entry **entries = NULL;
+    struct raft_hard_state hard;
+    raft_index found;
+    raft_term term;
+    size_t count;
+
+    wal_get_begin(w, &found, &term);
+    assert_int_equal(found, begin);
+    assert_int_equal(wal_replay(w, begin, &hard, &entries, &count, NULL), ST_OK);
+    assert_int_equal(begin + count, last);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(entries[i]->index, begin + i + 1);
+        assert_int_equal(entries[i]->len, len);
+        assert_int_equal(entries[i]->data[len - 1], (begin + i + 1) & 255);
+        raft_entry_unref(entries[i]);
+    }
+    free(entries);
+}
+
+static void many_batches_share_a_sync_and_tickets_grow_in_order(void **state)
+{
+    enum { BATCHES = 2000 };
+    struct place *p = *state;
+    struct wal *w = open_log(p, 1 << 20);
+    uint64_t before = 0, now;
+    struct wal_stats stats;
+
+    wal_start(w);
+    for (raft_index i = 1; i <= BATCHES; i++) {
+        assert_int_equal(append(w, i, 100), i);
+        now = wal_durable(w);
+        assert_true(now >= before && now <= i);
+        before = now;
+    }
+    wait_for(p, w, BATCHES);
+    wal_get_stats(w, &stats);
+    assert_int_equal(stats.batches, BATCHES);
+    assert_true(stats.syncs < BATCHES);
+    assert_true(stats.bytes > BATCHES * 100);
+    wal_close(w);
+    w = open_log(p, 1 << 20);
+    check_replay(w, 0, BATCHES, 100);
+    wal_close(w);
+}
+
+static void segments_roll_and_recycle_under_load(void **state)
+{
+    enum { BATCHES = 3000, KEEP = 200 };
+    struct place *p = *state;
+    struct wal *w = open_log(p, 32 << 10);
+    struct wal_stats stats;
+    uint64_t ticket = 0;
+
+    wal_start(w);
+    for (raft_index i = 1; i <= BATCHES; i++) {
+        ticket = append(w, i, 300);
+        if (i % 100 == 0)
+            wait_for(p, w, ticket);
+        if (i % 100 == 0 && i > KEEP)
+            wal_release(w, i - KEEP, 1);
+    }
+    wait_for(p, w, ticket);
+    ticket = append(w, BATCHES + 1, 300); /* behind the last release */
+    wait_for(p, w, ticket);
+    wal_get_stats(w, &stats);
+    assert_true(stats.segments >= 2 && stats.segments <= 8); /* of some thirty */
+    wal_close(w);
+    w = open_log(p, 32 << 10);
+    check_replay(w, BATCHES - KEEP, BATCHES + 1, 300);
+    wal_close(w);
+}
+
+static void closing_stores_what_was_queued(void **state)
+{
+    struct place *p = *state;
+
+    for (raft_index i = 1; i <= 20; i++) {
+        struct wal *w = open_log(p, 64 << 10);
+        wal_start(w);
+        append(w, i, 10);
+        wal_close(w);
+    }
+    struct wal *w = open_log(p, 64 << 10);
+    check_replay(w, 0, 20, 10);
+    wal_close(w);
+}
+
+static void a_directory_that_others_can_enter_is_refused(void **state)
+{
+    struct place *p = *state;
+    struct error error;
+    struct disk *d;
+    char path[80];
+
+    assert_int_equal(chmod(p->path, 0750), 0);
+    assert_int_equal(disk_posix_open(p->path, &d, &error), ST_BAD_ARGUMENT);
+    assert_int_equal(chmod(p->path, 0700), 0);
+    snprintf(path, sizeof path, "%s.link", p->path);
+    assert_int_equal(symlink(p->path, path), 0);
+    assert_int_equal(disk_posix_open(path, &d, &error), ST_BAD_ARGUMENT);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void a_file_that_is_a_link_or_open_to_others_is_refused(void **state)
+{
+    struct place *p = *state;
+    struct disk_file *f = NULL;
+    char path[80];
+
+    assert_int_equal(p->disk->ops->open(p->disk, "a", DISK_CREATE | DISK_EXCLUSIVE, &f), 0);
+    p->disk->ops->close(f);
+    snprintf(path, sizeof path, "%s/b", p->path);
+    assert_int_equal(symlink("a", path), 0);
+    assert_true(p->disk->ops->open(p->disk, "b", 0, &f) < 0);
+    snprintf(path, sizeof path, "%s/a", p->path);
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_true(p->disk->ops->open(p->disk, "a", 0, &f) < 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(many_batches_share_a_sync_and_tickets_grow_in_order, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(segments_roll_and_recycle_under_load, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(closing_stores_what_was_queued, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_directory_that_others_can_enter_is_refused, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_is_a_link_or_open_to_others_is_refused, set_up,
+                                        tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
