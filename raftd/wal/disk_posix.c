@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real disk: everything relative to one open directory, so that nobody can swap the path under us. */
+/* The real disk: everything relative to one open directory, so that nobody can swap the path under
+ * us. */
 #include "raftd/wal/disk.h"
 
 #include <dirent.h>
@@ -64,7 +65,8 @@ static int posix_read(struct disk_file *f, uint64_t offset, void *data, size_t l
     size_t done = 0;
 
     while (done < len) {
-        ssize_t n = pread(((struct posix_file *)f)->fd, (char *)data + done, len - done, (off_t)(offset + done));
+        ssize_t n = pread(((struct posix_file *)f)->fd, (char *)data + done, len - done,
+                          (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -82,8 +84,8 @@ static int posix_write(struct disk_file *f, uint64_t offset, const void *data, s
     size_t done = 0;
 
     while (done < len) {
-        ssize_t n =
-            pwrite(((struct posix_file *)f)->fd, (const char *)data + done, len - done, (off_t)(offset + done));
+        ssize_t n = pwrite(((struct posix_file *)f)->fd, (const char *)data + done, len - done,
+                           (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -163,8 +165,9 @@ static void posix_free(struct disk *d)
 }
 
 static const struct disk_ops posix_ops = {
-    posix_open, posix_close, posix_read,   posix_write,    posix_allocate, posix_truncate, posix_sync,
-    posix_size, posix_rename, posix_unlink, posix_sync_dir, posix_list,     posix_free,
+    posix_open,     posix_close, posix_read, posix_write,  posix_allocate,
+    posix_truncate, posix_sync,  posix_size, posix_rename, posix_unlink,
+    posix_sync_dir, posix_list,  posix_free,
 };
 
 /* The directory's own name must survive a power cut as surely as what is in it (etcd 6368). */
@@ -196,12 +199,14 @@ enum status disk_posix_open(const char *path, struct disk **ret_disk, struct err
     if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || st.st_mode & 077) {
         close(fd);
         return error_set(ret_error, ST_BAD_ARGUMENT,
-                         "%s: must belong to the user of this process and be closed to all others", path);
+                         "%s: must belong to the user of this process and be closed to all others",
+                         path);
     }
     error = sync_parent(fd);
     if (error) {
         close(fd);
-        return error_set(ret_error, ST_IO, "%s: its name cannot be made durable: %s", path, strerror(error));
+        return error_set(ret_error, ST_IO, "%s: its name cannot be made durable: %s", path,
+                         strerror(error));
     }
     d = mem_alloc(sizeof *d);
     d->base.ops = &posix_ops;

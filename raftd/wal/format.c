@@ -7,10 +7,10 @@
 #include "common/limits.h"
 
 /*
- * segment header: 8 magic, 4 format, 4 CRC-32C of all but itself, then fourteen numbers of 8 bytes in the order of the struct
- *                 (the last one spare).
- * record header:  4 payload length, 4 CRC-32C, 1 type, 1 flags, 2 check of the header, 4 group, then the payload and zeroes
- *                 up to a multiple of 16.
+ * segment header: 8 magic, 4 format, 4 CRC-32C of all but itself, then fourteen numbers of 8 bytes
+ * in the order of the struct (the last one spare). record header:  4 payload length, 4 CRC-32C, 1
+ * type, 1 flags, 2 check of the header, 4 group, then the payload and zeroes up to a multiple
+ * of 16.
  */
 #define SEGMENT_MAGIC "RFTWALOG"
 
@@ -99,7 +99,8 @@ size_t wal_record_size(const uint8_t *record)
 }
 
 /* All of the record but the two checks, and where it stands. */
-static uint32_t wal_record_crc(const uint8_t *record, size_t len, uint64_t identity, uint64_t offset)
+static uint32_t wal_record_crc(const uint8_t *record, size_t len, uint64_t identity,
+                               uint64_t offset)
 {
     uint8_t place[32];
 
@@ -109,14 +110,15 @@ static uint32_t wal_record_crc(const uint8_t *record, size_t len, uint64_t ident
     return crc32c(crc32c(0, place, sizeof place), record + RECORD_HEADER_BYTES, len);
 }
 
-/* Sixteen bits over the header, so that searching garbage for records does not compute long checksums. */
+/* Sixteen bits over the header, so that searching garbage for records does not compute long
+ * checksums. */
 static uint16_t header_check(const uint8_t *record, uint64_t identity, uint64_t offset)
 {
     uint8_t bytes[32];
 
     put_le64(put_le64(bytes, identity), offset);
     memcpy(bytes + 16, record, RECORD_HEADER_BYTES);
-    bytes[26] = bytes[27] = 0; /* itself */
+    bytes[26] = bytes[27] = 0;                             /* itself */
     return (uint16_t)(crc32c(0, bytes, sizeof bytes) | 1); /* never zero: zeroes are no record */
 }
 
@@ -131,7 +133,8 @@ void wal_record_seal(uint8_t *record, uint64_t identity, uint64_t offset, uint32
     record[11] = (uint8_t)(check >> 8);
 }
 
-enum status wal_record_head_at(struct slice segment, uint64_t identity, uint64_t offset, struct record *ret_record)
+enum status wal_record_head_at(struct slice segment, uint64_t identity, uint64_t offset,
+                               struct record *ret_record)
 {
     const uint8_t *p = segment.data + offset;
     uint32_t group;
@@ -143,8 +146,8 @@ enum status wal_record_head_at(struct slice segment, uint64_t identity, uint64_t
     check = (uint16_t)(p[10] | p[11] << 8);
     len = get_le32(p);
     group = get_le32(p + 12);
-    /* Cheap questions first; the length is bounded by the limit and the file before anything is read or allocated
-     * (CVE-2020-15106 was a length that was believed). */
+    /* Cheap questions first; the length is bounded by the limit and the file before anything is
+     * read or allocated (CVE-2020-15106 was a length that was believed). */
     if (!check || len > WAL_RECORD_BYTES_MAX || wal_record_bytes(len) > segment.len - offset ||
         p[9] & ~RECORD_BATCH_ENDS || group < SEGMENT_HEADER_BYTES || group > offset ||
         check != header_check(p, identity, offset))
@@ -159,13 +162,15 @@ enum status wal_record_head_at(struct slice segment, uint64_t identity, uint64_t
     return ST_OK;
 }
 
-enum status wal_record_at(struct slice segment, uint64_t identity, uint64_t offset, struct record *ret_record)
+enum status wal_record_at(struct slice segment, uint64_t identity, uint64_t offset,
+                          struct record *ret_record)
 {
     struct record rec;
 
     if (wal_record_head_at(segment, identity, offset, &rec) != ST_OK)
         return ST_NOT_FOUND;
-    if (get_le32(segment.data + offset + 4) != wal_record_crc(segment.data + offset, rec.payload.len, identity, offset))
+    if (get_le32(segment.data + offset + 4) !=
+        wal_record_crc(segment.data + offset, rec.payload.len, identity, offset))
         return ST_NOT_FOUND;
     *ret_record = rec;
     return ST_OK;

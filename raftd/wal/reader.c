@@ -17,7 +17,8 @@ struct reading {
     struct wal_state s;
     raft_index base; /* entries[0] is base + 1 */
     struct buf bytes;
-    /* Entries up to here were not found; that is right only if a release further on says that they are not needed. */
+    /* Entries up to here were not found; that is right only if a release further on says that they
+     * are not needed. */
     raft_index skipped;
     size_t skipped_segment;
     uint64_t skipped_at;
@@ -26,7 +27,8 @@ struct reading {
 
 void wal_segment_name(uint64_t sequence, raft_index first_index, char *ret_name)
 {
-    snprintf(ret_name, SEGMENT_NAME_BYTES, "%016" PRIx64 "-%016" PRIx64 ".wal", sequence, first_index);
+    snprintf(ret_name, SEGMENT_NAME_BYTES, "%016" PRIx64 "-%016" PRIx64 ".wal", sequence,
+             first_index);
 }
 
 void wal_state_fini(struct wal_state *s)
@@ -38,9 +40,11 @@ void wal_state_fini(struct wal_state *s)
     *s = (struct wal_state){0};
 }
 
-static enum status damage(struct reading *r, const struct wal_segment *seg, uint64_t offset, const char *what)
+static enum status damage(struct reading *r, const struct wal_segment *seg, uint64_t offset,
+                          const char *what)
 {
-    return error_set(r->ret_error, ST_CORRUPT, "wal/%s: offset %" PRIu64 ": %s", seg->name, offset, what);
+    return error_set(r->ret_error, ST_CORRUPT, "wal/%s: offset %" PRIu64 ": %s", seg->name, offset,
+                     what);
 }
 
 /* ---- the directory ---- */
@@ -70,7 +74,8 @@ static void drop_last_entries(struct wal_state *s, size_t keep)
         raft_entry_unref(s->entries[--s->entry_count]);
 }
 
-static enum status take_entry(struct reading *r, const struct record *rec, struct wal_segment *seg, uint64_t at)
+static enum status take_entry(struct reading *r, const struct record *rec, struct wal_segment *seg,
+                              uint64_t at)
 {
     struct wal_state *s = &r->s;
     struct reader in = reader_of(rec->payload);
@@ -85,7 +90,8 @@ static enum status take_entry(struct reading *r, const struct record *rec, struc
     if (index > seg->max_index)
         seg->max_index = index;
     if (index > r->base + s->entry_count + 1 && index > r->skipped) {
-        /* Those before it were in segments that were dropped since; wal_read's end asks whether a release says so. */
+        /* Those before it were in segments that were dropped since; wal_read's end asks whether a
+         * release says so. */
         r->skipped = index - 1;
         r->skipped_segment = (size_t)(seg - s->segments);
         r->skipped_at = at;
@@ -108,9 +114,9 @@ static enum status take_entry(struct reading *r, const struct record *rec, struc
 }
 
 /*
- * The log begins behind (index, term). If it holds that very entry, what follows it is still good; if it holds another
- * one there or ends before, a snapshot took the log's place and what follows does not (Raft section 7, rules 6 and 7 of
- * InstallSnapshot).
+ * The log begins behind (index, term). If it holds that very entry, what follows it is still good;
+ * if it holds another one there or ends before, a snapshot took the log's place and what follows
+ * does not (Raft section 7, rules 6 and 7 of InstallSnapshot).
  */
 static void begin_behind(struct reading *r, raft_index index, raft_term term, uint64_t sequence)
 {
@@ -132,7 +138,8 @@ static void begin_behind(struct reading *r, raft_index index, raft_term term, ui
     r->base = index;
 }
 
-static enum status take_record(struct reading *r, const struct record *rec, struct wal_segment *seg, uint64_t at)
+static enum status take_record(struct reading *r, const struct record *rec, struct wal_segment *seg,
+                               uint64_t at)
 {
     struct reader in = reader_of(rec->payload);
     uint64_t a, b, c;
@@ -162,10 +169,10 @@ static enum status take_record(struct reading *r, const struct record *rec, stru
 /* ---- where the valid records end ---- */
 
 /*
- * The bytes at seg->end are no complete batch. They are a torn tail if nothing proves that they had been durable: a record
- * behind them whose group began later would (its group was only begun once a sync of all before it had ended). A valid
- * record of the same group proves nothing: sectors of one unsynced write land in any order. On the way, find how far the
- * remains reach.
+ * The bytes at seg->end are no complete batch. They are a torn tail if nothing proves that they had
+ * been durable: a record behind them whose group began later would (its group was only begun once a
+ * sync of all before it had ended). A valid record of the same group proves nothing: sectors of one
+ * unsynced write land in any order. On the way, find how far the remains reach.
  */
 static bool is_torn_tail(struct wal_segment *seg, struct slice bytes)
 {
@@ -229,8 +236,8 @@ static enum status check_header(struct reading *r, const struct wal_segment *seg
 
     if (h->cluster_id != r->cluster_id || h->member_id != r->member_id)
         return error_set(r->ret_error, ST_BAD_ARGUMENT,
-                         "wal/%s: is of member %" PRIx64 " of cluster %" PRIx64 ", this is member %" PRIx64
-                         " of cluster %" PRIx64,
+                         "wal/%s: is of member %" PRIx64 " of cluster %" PRIx64
+                         ", this is member %" PRIx64 " of cluster %" PRIx64,
                          seg->name, h->member_id, h->cluster_id, r->member_id, r->cluster_id);
     wal_segment_name(h->sequence, h->first_index, name);
     if (strcmp(name, seg->name) != 0)
@@ -242,7 +249,8 @@ static enum status check_header(struct reading *r, const struct wal_segment *seg
     if (h->previous_identity != seg[-1].header.identity)
         return damage(r, seg, 0, "does not continue the segment before it");
     if (h->previous_end != seg[-1].end)
-        return damage(r, seg - 1, seg[-1].end, "damaged: the next segment says that more had been stored");
+        return damage(r, seg - 1, seg[-1].end,
+                      "damaged: the next segment says that more had been stored");
     return ST_OK;
 }
 
@@ -259,11 +267,13 @@ static enum status read_segment(struct reading *r, struct wal_segment *seg)
     if (!error)
         error = r->disk->ops->size(f, &size);
     if (!error)
-        error = r->disk->ops->read(f, 0, buf_reserve(&r->bytes, SEGMENT_HEADER_BYTES), SEGMENT_HEADER_BYTES, &got);
+        error = r->disk->ops->read(f, 0, buf_reserve(&r->bytes, SEGMENT_HEADER_BYTES),
+                                   SEGMENT_HEADER_BYTES, &got);
     if (!error) {
         st = wal_segment_header_decode(slice_of(r->bytes.data, got), &seg->header);
         if (st == ST_BAD_ARGUMENT)
-            error_set(r->ret_error, st, "wal/%s: is of a format that this version does not know", seg->name);
+            error_set(r->ret_error, st, "wal/%s: is of a format that this version does not know",
+                      seg->name);
         else if (st != ST_OK)
             damage(r, seg, 0, "its header is damaged");
         else if (seg->header.size > SEGMENT_BYTES_MAX || seg->header.size > size)
@@ -293,7 +303,8 @@ static enum status take_segment(struct reading *r, struct wal_segment *seg)
         return st;
     /* Nothing goes into a segment before the one before it is closed (wal_writer_roll). */
     if (seg > r->s.segments && !seg[-1].closed && seg->end > SEGMENT_HEADER_BYTES)
-        return damage(r, seg - 1, seg[-1].end, "damaged: the next segment says that this one was closed here");
+        return damage(r, seg - 1, seg[-1].end,
+                      "damaged: the next segment says that this one was closed here");
     r->s.hard = h->hard;
     begin_behind(r, h->begin_index, h->begin_term, h->begin_sequence);
     return take_records(r, seg, buf_slice(&r->bytes));
@@ -311,20 +322,24 @@ static enum status check_whole(struct reading *r)
         return ST_OK;
     for (size_t i = 0; i + 2 < n; i++)
         if (!s->segments[i].closed)
-            return damage(r, &s->segments[i], s->segments[i].end, "damaged: segments follow, but it was not closed here");
+            return damage(r, &s->segments[i], s->segments[i].end,
+                          "damaged: segments follow, but it was not closed here");
     if (s->segments[n - 1].closed)
-        return damage(r, &s->segments[n - 1], s->segments[n - 1].end, "the segment after this one is missing");
+        return damage(r, &s->segments[n - 1], s->segments[n - 1].end,
+                      "the segment after this one is missing");
     if (s->segments[0].header.sequence > s->begin_sequence)
         return damage(r, &s->segments[0], 0, "the segment before this one is missing");
     if (r->skipped > s->begin_index || r->base != s->begin_index)
-        return damage(r, &s->segments[r->skipped_segment], r->skipped_at, "entries are missing before this one");
+        return damage(r, &s->segments[r->skipped_segment], r->skipped_at,
+                      "entries are missing before this one");
     return ST_OK;
 }
 
-enum status wal_read(struct disk *disk, uint64_t cluster_id, uint64_t member_id, struct wal_state *ret_state,
-                     struct error *ret_error)
+enum status wal_read(struct disk *disk, uint64_t cluster_id, uint64_t member_id,
+                     struct wal_state *ret_state, struct error *ret_error)
 {
-    struct reading r = {.disk = disk, .cluster_id = cluster_id, .member_id = member_id, .ret_error = ret_error};
+    struct reading r = {
+        .disk = disk, .cluster_id = cluster_id, .member_id = member_id, .ret_error = ret_error};
     enum status st = ST_OK;
     int error = disk->ops->list(disk, collect_name, &r.s);
 

@@ -11,8 +11,8 @@
 #include "common/mem.h"
 #include "raftd/wal/reader.h"
 
-#define SPARE_NAME "spare"
-#define SPARE_TMP_NAME "spare.tmp"
+#define SPARE_NAME       "spare"
+#define SPARE_TMP_NAME   "spare.tmp"
 #define SPARE_STEP_BYTES (256u << 10)
 
 struct drop {
@@ -78,7 +78,8 @@ static void make_step(struct spare *s)
     size_t step;
 
     if (!s->file) {
-        must(s, SPARE_TMP_NAME, "create", 0, ops->open(s->options.disk, SPARE_TMP_NAME, DISK_CREATE, &s->file));
+        must(s, SPARE_TMP_NAME, "create", 0,
+             ops->open(s->options.disk, SPARE_TMP_NAME, DISK_CREATE, &s->file));
         s->done = 0;
     }
     left = s->options.bytes - s->done;
@@ -141,7 +142,8 @@ void wal_spare_start(const struct spare_options *options, struct spare **ret_spa
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     forget(s, SPARE_TMP_NAME);
-    /* A spare of an earlier process is as good as one of ours if it has the size: only that counts. */
+    /* A spare of an earlier process is as good as one of ours if it has the size: only that counts.
+     */
     error = ops->open(options->disk, SPARE_NAME, 0, &f);
     if (error != -ENOENT) {
         must(s, SPARE_NAME, "open", 0, error);

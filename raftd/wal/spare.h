@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file for the next segment, made ahead on a thread of its own, and the end of segments that are not needed any
- * more. Own thread, because both sync: on the writer's thread the batches would wait for it, and under load the writer
- * is never idle. Zeroes are written and synced in small steps, so that a sync of the log has little of it to wait for.
+ * The file for the next segment, made ahead on a thread of its own, and the end of segments that
+ * are not needed any more. Own thread, because both sync: on the writer's thread the batches would
+ * wait for it, and under load the writer is never idle. Zeroes are written and synced in small
+ * steps, so that a sync of the log has little of it to wait for.
  *
- * A dropped segment becomes the spare if there is none: its blocks are written already, and its old records count for
- * nothing under a new identity. Drops are durable one by one, oldest first: what is left is always without a gap.
+ * A dropped segment becomes the spare if there is none: its blocks are written already, and its old
+ * records count for nothing under a new identity. Drops are durable one by one, oldest first: what
+ * is left is always without a gap.
  */
 #ifndef RAFTD_WAL_SPARE_H
 #define RAFTD_WAL_SPARE_H
@@ -19,7 +21,7 @@ struct spare;
 
 struct spare_options {
     struct disk *disk;
-    uint64_t bytes;  /* of the file */
+    uint64_t bytes;   /* of the file */
     bool synchronous; /* no thread: drops are done at once, a spare comes from drops only */
     /* Called with what failed; does not return. */
     void (*fail_fn)(void *arg, const char *name, const char *what, uint64_t offset, int error);

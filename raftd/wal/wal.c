@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Appending: the loop encodes batches into a queue; the writer thread swaps the whole queue for an empty one, writes it
- * with one call a segment and syncs once. The lock is held for a copy of the batch and for the swap, never for the disk.
+ * Appending: the loop encodes batches into a queue; the writer thread swaps the whole queue for an
+ * empty one, writes it with one call a segment and syncs once. The lock is held for a copy of the
+ * batch and for the swap, never for the disk.
  */
 #include "raftd/wal/wal.h"
 
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +38,8 @@ struct queue {
 struct wal {
     struct wal_options options;
     struct wal_options writer_options; /* the same, but a failure passes through here */
-    struct wal_state state;            /* as read; entries go with wal_replay, the rest is the writer's once started */
+    struct wal_state
+        state; /* as read; entries go with wal_replay, the rest is the writer's once started */
     bool started;
     _Atomic bool failed;
 
@@ -77,9 +80,11 @@ static void write_run(struct wal *w, struct queue *q, size_t from, size_t to)
     if (from == to)
         return;
     if (q->orders[to - 1].end > begin)
-        wal_writer_write(&w->writer, q->bytes.data + q->bytes.start + begin, q->orders[to - 1].end - begin);
+        wal_writer_write(&w->writer, q->bytes.data + q->bytes.start + begin,
+                         q->orders[to - 1].end - begin);
     for (size_t i = from; i < to; i++)
-        wal_writer_note(&w->writer, q->orders[i].last_index, q->orders[i].has_hard ? &q->orders[i].hard : NULL);
+        wal_writer_note(&w->writer, q->orders[i].last_index,
+                        q->orders[i].has_hard ? &q->orders[i].hard : NULL);
 }
 
 static void collect_stats(struct wal *w)
@@ -96,7 +101,8 @@ static void collect_stats(struct wal *w)
     w->writer.sync_ns_max = 0;
 }
 
-/* Write everything that was queued, in order, with one sync at the end (and those that a roll needs). */
+/* Write everything that was queued, in order, with one sync at the end (and those that a roll
+ * needs). */
 static void write_queue(struct wal *w, struct queue *q)
 {
     size_t from = 0, run_begin = 0;
@@ -144,7 +150,8 @@ static bool take_queue(struct wal *w)
 
     pthread_mutex_lock(&w->lock);
     if (!w->incoming.count && !w->stopping) {
-        /* Time to leave the proof that the last batches are durable; under load the next batch is that proof. */
+        /* Time to leave the proof that the last batches are durable; under load the next batch is
+         * that proof. */
         pthread_mutex_unlock(&w->lock);
         wal_writer_mark(&w->writer);
         pthread_mutex_lock(&w->lock);
@@ -171,7 +178,8 @@ static void *writer_main(void *arg)
 
 /* ---- the loop's side ---- */
 
-enum status wal_open(const struct wal_options *options, struct wal **ret_wal, bool *ret_new, struct error *ret_error)
+enum status wal_open(const struct wal_options *options, struct wal **ret_wal, bool *ret_new,
+                     struct error *ret_error)
 {
     struct wal *w = mem_zero(sizeof *w);
     enum status st;
@@ -209,8 +217,9 @@ enum status wal_replay(struct wal *w, raft_index after, struct raft_hard_state *
 
     if (s->begin_index > after)
         return error_set(ret_error, ST_CORRUPT,
-                         "wal: begins behind entry %" PRIu64 ", but the store needs it from %" PRIu64, s->begin_index,
-                         after + 1);
+                         "wal: begins behind entry %" PRIu64
+                         ", but the store needs it from %" PRIu64,
+                         s->begin_index, after + 1);
     while (drop < s->entry_count && s->entries[drop]->index <= after)
         raft_entry_unref(s->entries[drop++]);
     s->entry_count -= drop;
@@ -238,13 +247,15 @@ void wal_start(struct wal *w)
     }
     error = pthread_create(&w->thread, NULL, writer_main, w);
     if (error) {
-        on_failure(w, "wal: the writer thread cannot be made");
+        char text[120];
+        snprintf(text, sizeof text, "wal: the writer thread cannot be made: %s", strerror(error));
+        on_failure(w, text);
         abort();
     }
 }
 
-static void encode_batch(struct queue *q, const struct raft_hard_state *hard, struct raft_entry *const *entries,
-                         size_t count)
+static void encode_batch(struct queue *q, const struct raft_hard_state *hard,
+                         struct raft_entry *const *entries, size_t count)
 {
     uint8_t *payload = NULL;
 
@@ -283,18 +294,20 @@ static void queue_done(struct wal *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* The core appends without gaps, and never again what it was told is in a checkpoint: the reader relies on it. */
+/* The core appends without gaps, and never again what it was told is in a checkpoint: the reader
+ * relies on it. */
 static void check_entries(const struct wal *w, struct raft_entry *const *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         INVARIANT(entries[i]->index == entries[0]->index + i);
         INVARIANT(entries[i]->len <= WAL_RECORD_BYTES_MAX - 24);
     }
-    INVARIANT(!count || (entries[0]->index > w->begin_index && entries[0]->index <= w->last_index + 1));
+    INVARIANT(!count ||
+              (entries[0]->index > w->begin_index && entries[0]->index <= w->last_index + 1));
 }
 
-uint64_t wal_append(struct wal *w, const struct raft_hard_state *hard, struct raft_entry *const *entries, size_t count,
-                    bool sync)
+uint64_t wal_append(struct wal *w, const struct raft_hard_state *hard,
+                    struct raft_entry *const *entries, size_t count, bool sync)
 {
     struct order *o;
     uint64_t ticket = ++w->last_ticket;

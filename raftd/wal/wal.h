@@ -60,17 +60,19 @@ void wal_start(struct wal *w);
 /*
  * Append one batch: a hard state (or NULL) and entries, which replace any stored at or behind the first one's index.
  * The data is copied before it returns. Returns the batch's ticket: 1, 2, 3... With sync false (only a commit index
- * changed) it is written, but nobody waits for it.
+ * changed) it is written, but nobody waits for it. An invariant: entries leave no gap behind the log's last one, and
+ * none lies at or before the newest release (a snapshot beyond the end is told by wal_release first).
  */
 uint64_t wal_append(struct wal *w, const struct raft_hard_state *hard, struct raft_entry *const *entries,
                     size_t count, bool sync);
 
-/* The last ticket up to which every batch is durable. */
+/* The last ticket up to which every batch is durable; one with sync false counts once it is written. */
 uint64_t wal_durable(const struct wal *w);
 
 /*
  * Entries up to `index` are in a durable checkpoint of the store, whose last entry has that term: segments that hold
- * only such entries are recycled. Done on the writer thread, in order with the batches.
+ * only such entries are recycled. Done in order with the batches. If the log has no entry of that term at that index,
+ * a snapshot took its place: it begins anew there, what it held behind is forgotten.
  */
 void wal_release(struct wal *w, raft_index index, raft_term term);
 

@@ -13,20 +13,21 @@
 #include "common/mem.h"
 #include "common/rng.h"
 
-#define NEW_NAME "new.tmp"
-#define END_BYTES RECORD_HEADER_BYTES
+#define NEW_NAME        "new.tmp"
+#define END_BYTES       RECORD_HEADER_BYTES
 #define ZERO_STEP_BYTES (256u << 10)
 
 static const uint8_t zeroes[ZERO_STEP_BYTES];
 
-/* The end of the process: a write or sync that failed is never tried again (PostgreSQL's fsyncgate, 2018). */
+/* The end of the process: a write or sync that failed is never tried again (PostgreSQL's fsyncgate,
+ * 2018). */
 static void fail(void *arg, const char *name, const char *what, uint64_t offset, int error)
 {
     const struct wal_options *options = arg;
     char text[300];
 
-    snprintf(text, sizeof text, "wal/%s: %s at offset %" PRIu64 ": %s; nothing more can be stored", name, what, offset,
-             strerror(-error));
+    snprintf(text, sizeof text, "wal/%s: %s at offset %" PRIu64 ": %s; nothing more can be stored",
+             name, what, offset, strerror(-error));
     options->fail_fn(options->arg, text);
     abort();
 }
@@ -42,7 +43,8 @@ static void *fail_arg(const struct writer *w)
     return (void *)(uintptr_t)w->options;
 }
 
-static void must_for(struct writer *w, const char *name, const char *what, uint64_t offset, int error)
+static void must_for(struct writer *w, const char *name, const char *what, uint64_t offset,
+                     int error)
 {
     if (error)
         fail(fail_arg(w), name, what, offset, error);
@@ -122,7 +124,8 @@ static void drop_segments(struct writer *w)
 
     w->drop_later = false;
     while (drop + 1 < s->segment_count && s->segments[drop].header.sequence < s->begin_sequence) {
-        wal_spare_drop(w->spare, s->segments[drop].name, s->segments[drop].header.size == w->options->segment_bytes);
+        wal_spare_drop(w->spare, s->segments[drop].name,
+                       s->segments[drop].header.size == w->options->segment_bytes);
         drop++;
     }
     s->segment_count -= drop;
@@ -145,7 +148,8 @@ void wal_writer_mark(struct writer *w)
 /* ---- segments ---- */
 
 /* Write zeroes from..to. */
-static void write_zeroes(struct writer *w, const char *name, struct disk_file *f, uint64_t from, uint64_t to)
+static void write_zeroes(struct writer *w, const char *name, struct disk_file *f, uint64_t from,
+                         uint64_t to)
 {
     while (from < to) {
         size_t step = to - from < sizeof zeroes ? (size_t)(to - from) : sizeof zeroes;
@@ -154,15 +158,17 @@ static void write_zeroes(struct writer *w, const char *name, struct disk_file *f
     }
 }
 
-/* The file that becomes the next segment, open. It is the first of a log: written with zeroes, the start may take a while. */
+/* The file that becomes the next segment, open. It is the first of a log: written with zeroes, the
+ * start may take a while. */
 static struct disk_file *make_file(struct writer *w, uint64_t size, bool first)
 {
     const struct disk_ops *ops = w->options->disk->ops;
     struct disk_file *f = NULL;
     bool use_spare = size == w->options->segment_bytes && wal_spare_take(w->spare, NEW_NAME);
 
-    must_for(w, NEW_NAME, "create", 0,
-             ops->open(w->options->disk, NEW_NAME, use_spare ? 0 : DISK_CREATE | DISK_EXCLUSIVE, &f));
+    must_for(
+        w, NEW_NAME, "create", 0,
+        ops->open(w->options->disk, NEW_NAME, use_spare ? 0 : DISK_CREATE | DISK_EXCLUSIVE, &f));
     if (!use_spare) {
         must_for(w, NEW_NAME, "allocate", 0, ops->allocate(f, size));
         if (first && !w->options->synchronous)
@@ -172,8 +178,8 @@ static struct disk_file *make_file(struct writer *w, uint64_t size, bool first)
 }
 
 /*
- * A new last segment with room for need bytes. Its name is visible only when its header is durable, and the name is durable
- * before anything is written to it (etcd 6368).
+ * A new last segment with room for need bytes. Its name is visible only when its header is durable,
+ * and the name is durable before anything is written to it (etcd 6368).
  */
 static void open_segment(struct writer *w, uint64_t need)
 {
@@ -181,18 +187,19 @@ static void open_segment(struct writer *w, uint64_t need)
     struct wal_state *s = w->state;
     struct wal_segment *before = s->segment_count ? last_segment(w) : NULL;
     struct rng rng = {.state = w->identity_seed};
-    struct wal_segment seg = {.header = {.cluster_id = w->options->cluster_id,
-                                         .member_id = w->options->member_id,
-                                         .sequence = before ? before->header.sequence + 1 : 1,
-                                         .identity = rng_next(&rng),
-                                         .previous_identity = before ? before->header.identity : 0,
-                                         .previous_end = before ? before->end : 0,
-                                         .size = w->options->segment_bytes,
-                                         .first_index = w->last_index + 1,
-                                         .begin_index = s->begin_index,
-                                         .begin_term = s->begin_term,
-                                         .begin_sequence = s->begin_sequence ? s->begin_sequence : 1,
-                                         .hard = s->hard}};
+    struct wal_segment seg = {
+        .header = {.cluster_id = w->options->cluster_id,
+                   .member_id = w->options->member_id,
+                   .sequence = before ? before->header.sequence + 1 : 1,
+                   .identity = rng_next(&rng),
+                   .previous_identity = before ? before->header.identity : 0,
+                   .previous_end = before ? before->end : 0,
+                   .size = w->options->segment_bytes,
+                   .first_index = w->last_index + 1,
+                   .begin_index = s->begin_index,
+                   .begin_term = s->begin_term,
+                   .begin_sequence = s->begin_sequence ? s->begin_sequence : 1,
+                   .hard = s->hard}};
     uint8_t header[SEGMENT_HEADER_BYTES];
     struct disk_file *f;
 
@@ -227,7 +234,8 @@ static void close_segment(struct writer *w, struct wal_segment *seg, struct disk
     wal_record_begin_at(record, RECORD_END, 0);
     wal_record_set_flags(record, RECORD_BATCH_ENDS);
     wal_record_seal(record, seg->header.identity, seg->end, (uint32_t)seg->end);
-    must_for(w, seg->name, "write", seg->end, w->options->disk->ops->write(f, seg->end, record, sizeof record));
+    must_for(w, seg->name, "write", seg->end,
+             w->options->disk->ops->write(f, seg->end, record, sizeof record));
     if (seg->torn_end > seg->end + sizeof record)
         write_zeroes(w, seg->name, f, seg->end + sizeof record, seg->torn_end);
     must_for(w, seg->name, "sync", seg->end, w->options->disk->ops->sync(f));
@@ -235,9 +243,10 @@ static void close_segment(struct writer *w, struct wal_segment *seg, struct disk
 }
 
 /*
- * Three steps, each durable before the next: the records of the old segment; the new one, which says where the old one's
- * records end; the old one's end record, which says that there is a new one. So a reader can tell a segment that is
- * missing from one that was never made, and an old one that lost records from one that was just being closed.
+ * Three steps, each durable before the next: the records of the old segment; the new one, which
+ * says where the old one's records end; the old one's end record, which says that there is a new
+ * one. So a reader can tell a segment that is missing from one that was never made, and an old one
+ * that lost records from one that was just being closed.
  */
 void wal_writer_roll(struct writer *w, uint64_t len)
 {
@@ -279,7 +288,8 @@ void wal_writer_release(struct writer *w, raft_index index, raft_term term)
 
 /* ---- begin and end ---- */
 
-/* A crash came between the new segment and the old one's end record: finish what wal_writer_roll was doing. */
+/* A crash came between the new segment and the old one's end record: finish what wal_writer_roll
+ * was doing. */
 static void finish_roll(struct writer *w)
 {
     const struct disk_ops *ops = w->options->disk->ops;
@@ -292,9 +302,10 @@ static void finish_roll(struct writer *w)
 }
 
 /*
- * Go on in the last segment. Remains of a torn write become zeroes, durably, before anything new is written: else one of
- * its records could stand behind a new one some day and count again. The sync is needed without remains, too: what was read
- * after a killed process may have been in the page cache only, and from here on it counts as stored.
+ * Go on in the last segment. Remains of a torn write become zeroes, durably, before anything new is
+ * written: else one of its records could stand behind a new one some day and count again. The sync
+ * is needed without remains, too: what was read after a killed process may have been in the page
+ * cache only, and from here on it counts as stored.
  */
 static void continue_segment(struct writer *w)
 {
@@ -309,7 +320,8 @@ static void continue_segment(struct writer *w)
     seg->torn_end = seg->end;
 }
 
-void wal_writer_start(struct writer *w, const struct wal_options *options, struct wal_state *state, raft_index last_index)
+void wal_writer_start(struct writer *w, const struct wal_options *options, struct wal_state *state,
+                      raft_index last_index)
 {
     struct spare_options spare = {.disk = options->disk,
                                   .bytes = options->segment_bytes,

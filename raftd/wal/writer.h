@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing a log: the last segment, and the way from one to the next. Everything that can fail here ends the process
- * through fail_fn; nothing is tried twice. One thread uses it at a time.
+ * Writing a log: the last segment, and the way from one to the next. Everything that can fail here
+ * ends the process through fail_fn; nothing is tried twice. One thread uses it at a time.
  */
 #ifndef RAFTD_WAL_WRITER_H
 #define RAFTD_WAL_WRITER_H
@@ -20,14 +20,16 @@ struct writer {
     uint64_t room;          /* the segment's size */
     raft_index last_index;  /* of the entries written last */
     uint64_t identity_seed;
-    bool drop_later;  /* a release was written: after the next sync, segments can go */
-    uint64_t bytes;   /* written since it was last asked */
-    uint64_t syncs;   /* likewise */
+    bool drop_later;              /* a release was written: after the next sync, segments can go */
+    uint64_t bytes;               /* written since it was last asked */
+    uint64_t syncs;               /* likewise */
     int64_t sync_ns, sync_ns_max; /* of the last sync; of those since it was last asked */
 };
 
-/* Continue the log that state describes, or begin one. What was recovered is durable afterwards, a torn tail is gone. */
-void wal_writer_start(struct writer *w, const struct wal_options *options, struct wal_state *state, raft_index last_index);
+/* Continue the log that state describes, or begin one. What was recovered is durable afterwards, a
+ * torn tail is gone. */
+void wal_writer_start(struct writer *w, const struct wal_options *options, struct wal_state *state,
+                      raft_index last_index);
 /* Is there room for so many bytes in this segment? */
 bool wal_writer_has_room(const struct writer *w, uint64_t len);
 /* Close the segment, begin one with room for len bytes. */
@@ -40,7 +42,8 @@ void wal_writer_note(struct writer *w, raft_index last_index, const struct raft_
 void wal_writer_release(struct writer *w, raft_index index, raft_term term);
 bool wal_writer_is_synced(const struct writer *w);
 void wal_writer_sync(struct writer *w);
-/* If everything is durable: leave the proof of it, for a reader who finds the last batch damaged. Needs no sync. */
+/* If everything is durable: leave the proof of it, for a reader who finds the last batch damaged.
+ * Needs no sync. */
 void wal_writer_mark(struct writer *w);
 /* Close what is open; safe after a failure, too. */
 void wal_writer_fini(struct writer *w);

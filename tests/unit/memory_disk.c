@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files with two contents, the one that is seen and the one that is durable, and the writes between them. */
+/* Files with two contents, the one that is seen and the one that is durable, and the writes between
+ * them. */
 #include "tests/unit/memory_disk.h"
 
 #include <errno.h>
@@ -43,7 +44,8 @@ struct directory {
 struct memory_disk {
     struct disk base;
     struct memory_inode *inodes;
-    struct directory *directories; /* [0] is durable, each change makes one more, the last is seen */
+    struct directory
+        *directories; /* [0] is durable, each change makes one more, the last is seen */
     size_t directory_count, directory_cap;
     struct change *changes;
     size_t change_count, change_cap;
@@ -126,7 +128,8 @@ static struct directory *next_directory(struct memory_disk *d)
     next.count = next.cap = last->count;
     if (last->count)
         next.names = mem_copy(last->names, last->count * sizeof *last->names);
-    d->directories = mem_grow(d->directories, &d->directory_cap, d->directory_count + 1, sizeof next);
+    d->directories =
+        mem_grow(d->directories, &d->directory_cap, d->directory_count + 1, sizeof next);
     d->directories[d->directory_count++] = next;
     return seen(d);
 }
@@ -198,7 +201,8 @@ static void memory_close(struct disk_file *f)
     free(f);
 }
 
-static int memory_read(struct disk_file *base, uint64_t offset, void *data, size_t len, size_t *ret_len)
+static int memory_read(struct disk_file *base, uint64_t offset, void *data, size_t len,
+                       size_t *ret_len)
 {
     struct memory_file *f = (struct memory_file *)base;
     struct content *c = &f->inode->seen;
@@ -420,7 +424,8 @@ static struct disk *durable_copy(const struct memory_disk *d, size_t version, bo
 
     for (size_t i = 0; i < dir->count; i++) {
         struct memory_inode *inode = new_inode(to);
-        content_copy(&inode->durable, as_seen ? &dir->names[i].inode->seen : &dir->names[i].inode->durable);
+        content_copy(&inode->durable,
+                     as_seen ? &dir->names[i].inode->seen : &dir->names[i].inode->durable);
         add_name(seen(to), dir->names[i].text, inode);
     }
     return base;
@@ -433,8 +438,8 @@ static void settle(struct disk *base)
 }
 
 /* The copy of an inode in a copy of the disk; NULL if no name led to it. */
-static struct memory_inode *copy_of(const struct memory_disk *d, size_t version, const struct memory_disk *to,
-                                    const struct memory_inode *inode)
+static struct memory_inode *copy_of(const struct memory_disk *d, size_t version,
+                                    const struct memory_disk *to, const struct memory_inode *inode)
 {
     const struct directory *dir = &d->directories[version];
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk in memory that does what disks do at the worst moment. What was not synced when the power goes may
- * be lost, kept or torn at 512 bytes in any order; names that were not synced go, newest first; the n-th
- * call fails. The model is a journalling file system: changes of the directory keep their order.
- * One thread only.
+ * A disk in memory that does what disks do at the worst moment. What was not synced when the power
+ * goes may be lost, kept or torn at 512 bytes in any order; names that were not synced go, newest
+ * first; the n-th call fails. The model is a journalling file system: changes of the directory keep
+ * their order. One thread only.
  */
 #ifndef TESTS_UNIT_MEMORY_DISK_H
 #define TESTS_UNIT_MEMORY_DISK_H
@@ -26,7 +26,8 @@ void memory_disk_fail_at(struct disk *d, unsigned n, int error);
 
 /* A new disk with what is found after the process was killed: everything that was written. */
 struct disk *memory_disk_after_kill(const struct disk *d);
-/* The same after a power cut: of what was not synced, each sector and each name (in order) by chance. */
+/* The same after a power cut: of what was not synced, each sector and each name (in order) by
+ * chance. */
 struct disk *memory_disk_after_power_cut(const struct disk *d, struct rng *rng);
 /* The same, with just the first `keep` bytes of the writes that were not synced; all names. */
 struct disk *memory_disk_after_prefix(const struct disk *d, uint64_t keep);

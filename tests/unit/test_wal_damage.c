@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A log that was damaged: refused, or the damage is where nothing durable was. Only an unacknowledged suffix may
- * vanish, and a bad record that is followed by proof that it had been stored is no tail (PAR, "Protocol-Aware Recovery
- * for Consensus-Based Storage").
+ * A log that was damaged: refused, or the damage is where nothing durable was. Only an
+ * unacknowledged suffix may vanish, and a bad record that is followed by proof that it had been
+ * stored is no tail (PAR, "Protocol-Aware Recovery for Consensus-Based Storage").
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,7 +28,8 @@ static void fill(struct fixture *fx)
     fixture_append(fx, 21, 2, 3, 40);
 }
 
-/* Opens what is there: refused without a change, or equal to the model. Returns whether it was refused. */
+/* Opens what is there: refused without a change, or equal to the model. Returns whether it was
+ * refused. */
 static bool refused_or_equal(struct fixture *fx, const char *name, size_t at)
 {
     unsigned changes = memory_disk_changes(fx->disk);
@@ -38,8 +39,9 @@ static bool refused_or_equal(struct fixture *fx, const char *name, size_t at)
     if (st == ST_OK) {
         fixture_read(fx, &found);
         if (!model_equal(&found, &fx->model))
-            fail_msg("%s: damage at %zu changed the log: %zu entries behind %llu, commit %llu", name, at,
-                     found.count, (unsigned long long)found.begin, (unsigned long long)found.hard.commit);
+            fail_msg("%s: damage at %zu changed the log: %zu entries behind %llu, commit %llu",
+                     name, at, found.count, (unsigned long long)found.begin,
+                     (unsigned long long)found.hard.commit);
         fixture_close(fx);
     } else {
         assert_true(st == ST_CORRUPT || st == ST_BAD_ARGUMENT);
@@ -57,7 +59,8 @@ static void every_single_bit_flip_is_refused_or_harmless(void **state)
 
     (void)state;
     fill(&fx);
-    fixture_change_disk(&fx, memory_disk_after_kill(fx.disk)); /* not closed: as a crash leaves it */
+    fixture_change_disk(&fx,
+                        memory_disk_after_kill(fx.disk)); /* not closed: as a crash leaves it */
     for (unsigned n = 0; (name = memory_disk_name(fx.disk, ".wal", n)); n++) {
         uint8_t *bytes = memory_disk_bytes(fx.disk, name, &len);
         for (size_t bit = 0; bit < len * 8; bit++) {
@@ -88,8 +91,8 @@ static size_t mark_of(const uint8_t *bytes, size_t len)
 }
 
 /*
- * One damage cannot be told from a torn write: that which takes the last batch together with the mark behind it. All
- * others must be.
+ * One damage cannot be told from a torn write: that which takes the last batch together with the
+ * mark behind it. All others must be.
  */
 static void every_damaged_stretch_is_refused_or_harmless(void **state)
 {
@@ -167,7 +170,8 @@ static void a_segment_under_another_name_is_refused(void **state)
     (void)state;
     fill(&fx);
     fixture_change_disk(&fx, memory_disk_after_kill(fx.disk));
-    memory_disk_rename(fx.disk, memory_disk_name(fx.disk, ".wal", 1), "00000000000000ff-0000000000000001.wal");
+    memory_disk_rename(fx.disk, memory_disk_name(fx.disk, ".wal", 1),
+                       "00000000000000ff-0000000000000001.wal");
     assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_CORRUPT);
     fixture_fini(&fx);
 }
@@ -221,7 +225,8 @@ static void a_newer_format_is_refused_in_words(void **state)
 
 /* ---- torn tails ---- */
 
-/* Cut the power in the sync of a batch, with each number of its bytes on the disk; stale: over a recycled segment. */
+/* Cut the power in the sync of a batch, with each number of its bytes on the disk; stale: over a
+ * recycled segment. */
 static void every_prefix(bool stale)
 {
     struct model before, after;
@@ -250,7 +255,8 @@ static void every_prefix(bool stale)
     assert_true(all > 500);
     fixture_close(&fx);
     for (uint64_t keep = 0; keep <= all; keep++) {
-        struct fixture cut = {.disk = memory_disk_after_prefix(fx.disk, keep), .segment_bytes = 4096};
+        struct fixture cut = {.disk = memory_disk_after_prefix(fx.disk, keep),
+                              .segment_bytes = 4096};
         struct model found;
         assert_int_equal(fixture_open(&cut, TEST_CLUSTER, TEST_MEMBER), ST_OK);
         fixture_read(&cut, &found);
@@ -310,6 +316,101 @@ static void a_hole_in_what_was_never_synced_is_a_tail(void **state)
     fixture_fini(&fx);
 }
 
+/* New records that end just where a torn write left a whole one: that one must not count again. */
+static void a_remainder_of_a_torn_write_never_follows_a_new_record(void **state)
+{
+    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, 24);
+    struct model found;
+    struct fixture fx;
+    uint8_t *bytes;
+    size_t len, at = 0;
+
+    (void)state;
+    fixture_init(&fx, 4096);
+    fixture_start(&fx);
+    e->index = e->term = 1;
+    wal_append(fx.wal, NULL, &e, 1, false);                                 /* 64 bytes */
+    wal_append(fx.wal, &(struct raft_hard_state){1, 1, 1}, NULL, 0, false); /* behind them */
+    raft_entry_unref(e);
+    fixture_change_disk(&fx, memory_disk_after_kill(fx.disk));
+    bytes = memory_disk_bytes(fx.disk, memory_disk_name(fx.disk, ".wal", 0), &len);
+    for (size_t i = SEGMENT_HEADER_BYTES; !at; i += RECORD_ALIGN)
+        if (bytes[i + 8] == RECORD_ENTRY && bytes[i + 16] == 1)
+            at = i;
+    memset(bytes + at, 0, 64);
+    fixture_start(&fx);                                                     /* a mark, 16 bytes */
+    wal_append(fx.wal, &(struct raft_hard_state){7, 0, 0}, NULL, 0, false); /* 48 bytes */
+    fixture_change_disk(&fx, memory_disk_after_kill(fx.disk));
+    assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_OK);
+    fixture_read(&fx, &found);
+    assert_int_equal(found.hard.term, 7);
+    assert_int_equal(found.count, 0);
+    fixture_fini(&fx);
+}
+
+/* Its entries are nowhere else, and nothing behind it has a gap that would show. */
+static void a_first_segment_that_is_missing_is_noticed_without_a_gap(void **state)
+{
+    struct fixture fx;
+
+    (void)state;
+    fixture_init(&fx, 768);
+    fixture_start(&fx);
+    fixture_append(&fx, 1, 3, 1, 20);
+    for (uint64_t commit = 1; !memory_disk_name(fx.disk, ".wal", 1); commit++)
+        fixture_append_hard(&fx, (struct raft_hard_state){1, 1, commit % 3}, true);
+    fixture_change_disk(&fx, memory_disk_after_kill(fx.disk));
+    memory_disk_remove(fx.disk, memory_disk_name(fx.disk, ".wal", 0));
+    assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_CORRUPT);
+    assert_non_null(strstr(fx.error.text, "missing"));
+    fixture_fini(&fx);
+}
+
+/* Fills a segment and stops the roll just when the next one is there and the full one is not
+ * closed. */
+static void stop_within_a_roll(struct fixture *fx)
+{
+    volatile unsigned nth = 1;
+
+    for (;; nth++) {
+        fixture_init(fx, 1024);
+        fixture_start(fx);
+        fixture_append(fx, 1, 7, 1, 60);
+        fx->catch_failure = true;
+        memory_disk_fail_at(fx->disk, nth, 5);
+        if (setjmp(fx->on_failure) == 0)
+            fixture_append(fx, 8, 2, 1, 60);
+        fx->catch_failure = false;
+        memory_disk_fail_at(fx->disk, 0, 0);
+        assert_true(nth < 20);
+        if (memory_disk_name(fx->disk, ".wal", 1))
+            break;
+        fixture_fini(fx);
+    }
+    /* The call that failed was the sync of the directory; the next process finds the name all the
+     * same. */
+    fixture_change_disk(fx, memory_disk_after_kill(fx->disk));
+}
+
+static void a_full_segment_that_lost_its_end_is_refused(void **state)
+{
+    struct fixture fx;
+    uint8_t *bytes;
+    size_t len, end;
+
+    (void)state;
+    stop_within_a_roll(&fx);
+    assert_false(refused_or_equal(&fx, "whole", 0));
+    bytes = memory_disk_bytes(fx.disk, memory_disk_name(fx.disk, ".wal", 0), &len);
+    for (end = len; !bytes[end - 1]; end--)
+        ;
+    memset(bytes + end - 60, 0,
+           60); /* the mark and the end of the last batch: no record there is a proof */
+    assert_true(refused_or_equal(&fx, "cut", 0));
+    assert_non_null(strstr(fx.error.text, "more had been stored"));
+    fixture_fini(&fx);
+}
+
 static void garbage_is_never_a_log(void **state)
 {
     struct rng rng = {.state = 3};
@@ -321,8 +422,12 @@ static void garbage_is_never_a_log(void **state)
         struct record rec;
         for (size_t i = 0; i < sizeof bytes; i++)
             bytes[i] = (uint8_t)(rng_below(&rng, 3) ? rng_next(&rng) : 0);
-        assert_int_equal(wal_segment_header_decode(slice_of(bytes, rng_below(&rng, sizeof bytes)), &h), ST_CORRUPT);
-        assert_int_equal(wal_record_at(slice_of(bytes, sizeof bytes), 1, SEGMENT_HEADER_BYTES, &rec), ST_NOT_FOUND);
+        assert_int_equal(
+            wal_segment_header_decode(slice_of(bytes, rng_below(&rng, sizeof bytes)), &h),
+            ST_CORRUPT);
+        assert_int_equal(
+            wal_record_at(slice_of(bytes, sizeof bytes), 1, SEGMENT_HEADER_BYTES, &rec),
+            ST_NOT_FOUND);
     }
 }
 
@@ -335,11 +440,16 @@ static void a_length_beyond_the_file_is_no_record(void **state)
     (void)state;
     wal_record_begin_at(r, RECORD_ENTRY, 40);
     wal_record_seal(r, 1, SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES);
-    assert_int_equal(wal_record_at(slice_of(bytes, sizeof bytes), 1, SEGMENT_HEADER_BYTES, &rec), ST_OK);
-    assert_int_equal(wal_record_at(slice_of(bytes, sizeof bytes - 1), 1, SEGMENT_HEADER_BYTES, &rec), ST_NOT_FOUND);
-    assert_int_equal(wal_record_at(slice_of(bytes, sizeof bytes), 2, SEGMENT_HEADER_BYTES, &rec), ST_NOT_FOUND);
+    assert_int_equal(wal_record_at(slice_of(bytes, sizeof bytes), 1, SEGMENT_HEADER_BYTES, &rec),
+                     ST_OK);
+    assert_int_equal(
+        wal_record_at(slice_of(bytes, sizeof bytes - 1), 1, SEGMENT_HEADER_BYTES, &rec),
+        ST_NOT_FOUND);
+    assert_int_equal(wal_record_at(slice_of(bytes, sizeof bytes), 2, SEGMENT_HEADER_BYTES, &rec),
+                     ST_NOT_FOUND);
     r[3] = 0xff;
-    assert_int_equal(wal_record_at(slice_of(bytes, sizeof bytes), 1, SEGMENT_HEADER_BYTES, &rec), ST_NOT_FOUND);
+    assert_int_equal(wal_record_at(slice_of(bytes, sizeof bytes), 1, SEGMENT_HEADER_BYTES, &rec),
+                     ST_NOT_FOUND);
     assert_int_equal(wal_record_at(slice_of(bytes, sizeof bytes), 1, 1u << 30, &rec), ST_NOT_FOUND);
 }
 
@@ -357,6 +467,9 @@ int main(void)
         cmocka_unit_test(every_prefix_of_a_torn_batch_is_cut_whole),
         cmocka_unit_test(every_prefix_of_a_torn_batch_in_a_recycled_segment_is_cut_whole),
         cmocka_unit_test(a_hole_in_what_was_never_synced_is_a_tail),
+        cmocka_unit_test(a_remainder_of_a_torn_write_never_follows_a_new_record),
+        cmocka_unit_test(a_first_segment_that_is_missing_is_noticed_without_a_gap),
+        cmocka_unit_test(a_full_segment_that_lost_its_end_is_refused),
         cmocka_unit_test(garbage_is_never_a_log),
         cmocka_unit_test(a_length_beyond_the_file_is_no_record),
     };

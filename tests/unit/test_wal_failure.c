@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every call to the disk fails once, and the power goes at every call. A failure ends the log at once and is told in
- * words; what is found afterwards is what was acknowledged, and of the step under way all or nothing.
+ * Every call to the disk fails once, and the power goes at every call. A failure ends the log at
+ * once and is told in words; what is found afterwards is what was acknowledged, and of the step
+ * under way all or nothing.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,7 +15,7 @@
 #include "tests/unit/test_wal_fixture.h"
 
 #define SEGMENT_BYTES 1024
-#define STEPS 26
+#define STEPS         26
 
 /* What may be found after a crash: anything since the last durable step. */
 struct allowed {
@@ -197,6 +198,34 @@ static void a_power_cut_at_every_call_of_the_recovery_is_survived(void **state)
     }
 }
 
+/*
+ * What was only in the page cache when the process was killed is read by the next one and counts as
+ * stored from then on: it must be made durable before anything is promised on it.
+ */
+static void what_was_recovered_is_durable_once_started(void **state)
+{
+    struct fixture fx;
+
+    (void)state;
+    fixture_init(&fx, SEGMENT_BYTES);
+    fixture_start(&fx);
+    fixture_append_hard(&fx, (struct raft_hard_state){4, 2, 0}, false);
+    fx.catch_failure = true;
+    if (setjmp(fx.on_failure) == 0) { /* the process ends here; the disk and its cache go on */
+        memory_disk_fail_at(fx.disk, 1, EIO);
+        wal_append(fx.wal, NULL, NULL, 0, true);
+        fail_msg("the sync did not fail");
+    }
+    fx.catch_failure = false;
+    memory_disk_fail_at(fx.disk, 0, 0);
+    assert_true(memory_disk_unsynced(fx.disk) > 0);
+    fixture_reopen(&fx); /* finds the vote */
+    fixture_change_disk(&fx, memory_disk_after_prefix(fx.disk, 0));
+    fixture_reopen(&fx);
+    assert_int_equal(fx.model.hard.vote, 2);
+    fixture_fini(&fx);
+}
+
 static void a_disk_that_cannot_be_read_refuses_to_open(void **state)
 {
     struct allowed allowed;
@@ -220,6 +249,7 @@ int main(void)
         cmocka_unit_test(every_failing_call_ends_the_log_in_words),
         cmocka_unit_test(a_power_cut_at_every_call_keeps_what_was_acknowledged),
         cmocka_unit_test(a_power_cut_at_every_call_of_the_recovery_is_survived),
+        cmocka_unit_test(what_was_recovered_is_durable_once_started),
         cmocka_unit_test(a_disk_that_cannot_be_read_refuses_to_open),
     };
 

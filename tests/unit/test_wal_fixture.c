@@ -115,7 +115,8 @@ static void check_entry(const struct raft_entry *e)
             fail_msg("entry %llu: byte %u is wrong", (unsigned long long)e->index, i);
 }
 
-void fixture_append(struct fixture *fx, raft_index first, size_t count, raft_term term, uint32_t len)
+void fixture_append(struct fixture *fx, raft_index first, size_t count, raft_term term,
+                    uint32_t len)
 {
     struct raft_entry *entries[64];
     uint64_t ticket;
@@ -219,7 +220,8 @@ void fixture_read(struct fixture *fx, struct model *ret_model)
 bool model_equal(const struct model *a, const struct model *b)
 {
     if (a->begin != b->begin || a->begin_term != b->begin_term || a->count != b->count ||
-        a->hard.term != b->hard.term || a->hard.vote != b->hard.vote || a->hard.commit != b->hard.commit)
+        a->hard.term != b->hard.term || a->hard.vote != b->hard.vote ||
+        a->hard.commit != b->hard.commit)
         return false;
     for (size_t i = 0; i < a->count; i++)
         if (a->entries[i].term != b->entries[i].term || a->entries[i].len != b->entries[i].len)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A log under test beside a model of what it must hold. Entries' data follows from their index and term, so
- * the model keeps only these.
+ * A log under test beside a model of what it must hold. Entries' data follows from their index and
+ * term, so the model keeps only these.
  */
 #ifndef TESTS_UNIT_TEST_WAL_FIXTURE_H
 #define TESTS_UNIT_TEST_WAL_FIXTURE_H
@@ -12,8 +12,8 @@
 #include "tests/unit/memory_disk.h"
 
 #define MODEL_ENTRIES_MAX 400
-#define TEST_CLUSTER 0xc1
-#define TEST_MEMBER 0x3e
+#define TEST_CLUSTER      0xc1
+#define TEST_MEMBER       0x3e
 
 struct model {
     struct raft_hard_state hard;
@@ -50,8 +50,10 @@ void fixture_reopen(struct fixture *fx);
 /* Go on with another disk; the log on the old one is left as it is. */
 void fixture_change_disk(struct fixture *fx, struct disk *disk);
 
-/* Entries first .. first + count - 1 of that term, len bytes each; the model follows once it returned. */
-void fixture_append(struct fixture *fx, raft_index first, size_t count, raft_term term, uint32_t len);
+/* Entries first .. first + count - 1 of that term, len bytes each; the model follows once it
+ * returned. */
+void fixture_append(struct fixture *fx, raft_index first, size_t count, raft_term term,
+                    uint32_t len);
 void fixture_append_hard(struct fixture *fx, struct raft_hard_state hard, bool sync);
 void fixture_release(struct fixture *fx, raft_index index);
 

@@ -12,7 +12,8 @@
 
 static void an_empty_directory_begins_a_log(void **state)
 {
-    struct wal_options options = {.cluster_id = 1, .member_id = 2, .segment_bytes = 4096, .synchronous = true};
+    struct wal_options options = {
+        .cluster_id = 1, .member_id = 2, .segment_bytes = 4096, .synchronous = true};
     struct disk *d = options.disk = memory_disk_new();
     struct wal *w;
     bool new = false;
@@ -208,7 +209,8 @@ static void a_release_beyond_the_end_begins_the_log_anew(void **state)
     fixture_fini(&fx);
 }
 
-/* Raft section 7: entries behind a snapshot stay only if the log holds the snapshot's last entry. */
+/* Raft section 7: entries behind a snapshot stay only if the log holds the snapshot's last entry.
+ */
 static void a_release_of_another_term_lets_go_of_what_follows(void **state)
 {
     struct fixture fx;

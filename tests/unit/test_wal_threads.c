@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The writer thread and the real disk: tickets, group commit, rolling and recycling while batches arrive. */
+/* The writer thread and the real disk: tickets, group commit, rolling and recycling while batches
+ * arrive. */
 #include <dirent.h>
 #include <pthread.h>
 #include <setjmp.h>
