@@ -10,7 +10,8 @@
 #include "common/limits.h"
 #include "net/socket.h"
 
-#define READ_BYTES (256 * 1024)
+/* What a connection keeps when it has nothing to send: one round's answers. More goes back, as there may be CONNS_MAX of them. */
+#define IDLE_OUTPUT_BYTES (32u * 1024u)
 
 static void set_wanted(struct conn *c)
 {
@@ -48,6 +49,8 @@ static bool write_out(struct conn *c)
         }
         buf_consume(&c->out, (size_t)n);
     }
+    if (c->out.cap > IDLE_OUTPUT_BYTES)
+        buf_fini(&c->out);
     return true;
 }
 
@@ -93,8 +96,8 @@ static void on_writable(struct conn *c)
 static void on_readable(struct conn *c)
 {
     /* One buffer for all connections: what a protocol does not take at once it copies. */
-    static uint8_t bytes[READ_BYTES];
-    ssize_t n = read(c->fd, bytes, sizeof bytes);
+    uint8_t *bytes = loop_scratch(c->loop);
+    ssize_t n = read(c->fd, bytes, LOOP_SCRATCH_BYTES);
 
     if (n > 0)
         c->data_fn(c->arg, slice_of(bytes, (size_t)n));

@@ -19,7 +19,9 @@ TAILQ_HEAD(task_list, loop_task);
 
 struct loop {
     struct event_base *base;
-    struct event *alarm; /* the nearest timer */
+    struct event *alarm;   /* ends the wait at alarm_ns, or earlier than needed */
+    int64_t alarm_ns;      /* INT64_MAX: not set */
+    uint8_t *scratch;
     struct task_list tasks[2];
     struct loop_timer **heap; /* heap[1..heap_count] */
     size_t heap_count, heap_cap;
@@ -29,9 +31,11 @@ struct loop {
 
 static void on_alarm(evutil_socket_t fd, short what, void *arg)
 {
+    struct loop *l = arg;
+
     (void)fd;
     (void)what;
-    (void)arg;
+    l->alarm_ns = INT64_MAX;
 }
 
 struct loop *loop_new(void)
@@ -40,14 +44,16 @@ struct loop *loop_new(void)
     struct event_config *config = event_config_new();
 
     INVARIANT(config != NULL);
-    /* Our own clock, one thread: nothing of libevent's to lock. */
+    /* One thread: nothing of libevent's to lock. No precise timers: they cost a timerfd_settime(2) a round, and a
+     * millisecond is fine enough for all that waits here. */
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
     l->base = event_base_new_with_config(config);
     event_config_free(config);
     INVARIANT(l->base != NULL);
-    l->alarm = evtimer_new(l->base, on_alarm, NULL);
+    l->alarm = evtimer_new(l->base, on_alarm, l);
     INVARIANT(l->alarm != NULL);
+    l->alarm_ns = INT64_MAX;
+    l->scratch = mem_alloc(LOOP_SCRATCH_BYTES);
     TAILQ_INIT(&l->tasks[LOOP_WORK]);
     TAILQ_INIT(&l->tasks[LOOP_FLUSH]);
     l->now_ns = clock_monotonic_ns();
@@ -61,12 +67,18 @@ void loop_free(struct loop *l)
     event_free(l->alarm);
     event_base_free(l->base);
     free(l->heap);
+    free(l->scratch);
     free(l);
 }
 
 int64_t loop_now_ns(const struct loop *l)
 {
     return l->now_ns;
+}
+
+uint8_t *loop_scratch(struct loop *l)
+{
+    return l->scratch;
 }
 
 int64_t loop_take_stall_ns(struct loop *l)
@@ -202,41 +214,52 @@ static void round_began(struct loop *l)
     l->now_ns = clock_monotonic_ns();
 }
 
-/* How long may the wait be? -1: for ever. */
-static int64_t wait_bound(const struct loop *l, int max_wait_ms)
+/* When must the wait end? INT64_MAX: when something happens. */
+static int64_t wait_end(const struct loop *l, int max_wait_ms)
 {
-    int64_t wait = max_wait_ms < 0 ? -1 : max_wait_ms * NS_PER_MS;
+    int64_t end = INT64_MAX;
 
-    if (tasks_wait(l))
+    if (max_wait_ms == 0 || tasks_wait(l))
         return 0;
-    if (l->heap_count) {
-        int64_t until = l->heap[1]->at_ns - clock_monotonic_ns();
-        if (until < 0)
-            until = 0;
-        if (wait < 0 || until < wait)
-            wait = until;
+    if (l->heap_count)
+        end = l->heap[1]->at_ns;
+    if (max_wait_ms > 0) {
+        int64_t bound = clock_monotonic_ns() + max_wait_ms * NS_PER_MS;
+        end = bound < end ? bound : end;
     }
-    return wait;
+    return end;
+}
+
+/*
+ * An alarm that is set already and comes earlier may stay: a round for nothing now and then is cheaper than moving it in
+ * every round, as the nearest timer is moved by almost every request. False: it is time already.
+ */
+static bool set_alarm(struct loop *l, int64_t end_ns)
+{
+    struct timeval tv;
+    int64_t wait;
+
+    if (end_ns >= l->alarm_ns)
+        return true;
+    wait = end_ns - clock_monotonic_ns();
+    if (wait <= 0)
+        return false;
+    wait += 999; /* rather a microsecond late than a round too early */
+    tv = (struct timeval){.tv_sec = wait / NS_PER_S, .tv_usec = wait % NS_PER_S / 1000};
+    INVARIANT(evtimer_add(l->alarm, &tv) == 0);
+    l->alarm_ns = end_ns;
+    return true;
 }
 
 void loop_run_once(struct loop *l, int max_wait_ms)
 {
-    int64_t wait = wait_bound(l, max_wait_ms), ended;
+    int64_t end = wait_end(l, max_wait_ms), ended;
 
     l->in_round = false;
-    if (wait == 0) {
-        event_base_loop(l->base, EVLOOP_NONBLOCK);
-    } else {
-        if (wait > 0) {
-            struct timeval tv = {.tv_sec = wait / NS_PER_S, .tv_usec = (wait % NS_PER_S + 999) / 1000};
-            if (tv.tv_usec == 1000000)
-                tv = (struct timeval){tv.tv_sec + 1, 0};
-            evtimer_add(l->alarm, &tv);
-        }
+    if (set_alarm(l, end))
         event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
-        if (wait > 0)
-            evtimer_del(l->alarm);
-    }
+    else
+        event_base_loop(l->base, EVLOOP_NONBLOCK);
     round_began(l); /* if no descriptor was ready */
     fire_timers(l);
     run_tasks(l);
@@ -254,10 +277,11 @@ void loop_run(struct loop *l)
 
 /* ---- descriptors ---- */
 
+/* Two events a descriptor: turning writing on and off leaves reading alone, one epoll_ctl(2) each. */
 struct loop_watch {
     struct loop *loop;
-    struct event *event;
-    int fd, wanted;
+    struct event *read, *write;
+    int wanted;
     void (*ready_fn)(void *arg, int events);
     void *arg;
 };
@@ -268,7 +292,7 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     round_began(w->loop);
-    w->ready_fn(w->arg, (what & EV_READ ? LOOP_READ : 0) | (what & EV_WRITE ? LOOP_WRITE : 0));
+    w->ready_fn(w->arg, what & EV_READ ? LOOP_READ : LOOP_WRITE);
 }
 
 struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*ready_fn)(void *arg, int events), void *arg)
@@ -276,35 +300,31 @@ struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*ready_fn)(void 
     struct loop_watch *w = mem_zero(sizeof *w);
 
     w->loop = l;
-    w->fd = fd;
     w->ready_fn = ready_fn;
     w->arg = arg;
-    w->event = event_new(l->base, fd, EV_PERSIST, on_ready, w);
-    INVARIANT(w->event != NULL);
+    w->read = event_new(l->base, fd, EV_PERSIST | EV_READ, on_ready, w);
+    w->write = event_new(l->base, fd, EV_PERSIST | EV_WRITE, on_ready, w);
+    INVARIANT(w->read && w->write);
     return w;
 }
 
 void loop_watch_want(struct loop_watch *w, int events)
 {
-    short what = EV_PERSIST;
+    int changed = events ^ w->wanted;
 
-    if (events == w->wanted)
-        return;
-    if (w->wanted)
-        event_del(w->event);
     w->wanted = events;
-    if (!events)
-        return;
-    what |= (events & LOOP_READ ? EV_READ : 0) | (events & LOOP_WRITE ? EV_WRITE : 0);
-    INVARIANT(event_assign(w->event, w->loop->base, w->fd, what, on_ready, w) == 0);
-    INVARIANT(event_add(w->event, NULL) == 0);
+    if (changed & LOOP_READ)
+        INVARIANT((events & LOOP_READ ? event_add(w->read, NULL) : event_del(w->read)) == 0);
+    if (changed & LOOP_WRITE)
+        INVARIANT((events & LOOP_WRITE ? event_add(w->write, NULL) : event_del(w->write)) == 0);
 }
 
 void loop_watch_free(struct loop_watch *w)
 {
     if (!w)
         return;
-    event_free(w->event);
+    event_free(w->read);
+    event_free(w->write);
     free(w);
 }
 

@@ -27,6 +27,9 @@ void loop_run_once(struct loop *l, int max_wait_ms);
 int64_t loop_now_ns(const struct loop *l);
 /* The longest time one round took since the last call, without waiting: the loop's longest stall. */
 int64_t loop_take_stall_ns(struct loop *l);
+/* Room of LOOP_SCRATCH_BYTES that everybody on the loop may write to; what is there is gone when the callback returns. */
+#define LOOP_SCRATCH_BYTES (256u * 1024u)
+uint8_t *loop_scratch(struct loop *l);
 
 /* ---- work at the end of the round ---- */
 
@@ -61,7 +64,7 @@ void loop_timer_cancel(struct loop *l, struct loop_timer *t);
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 struct loop_watch;
-/* ready_fn gets the LOOP_* that are ready. The descriptor stays the caller's. */
+/* ready_fn gets which of LOOP_* is ready, one at a time. The descriptor stays the caller's. */
 struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*ready_fn)(void *arg, int events), void *arg);
 void loop_watch_want(struct loop_watch *w, int events); /* 0: neither; costs nothing when unchanged */
 void loop_watch_free(struct loop_watch *w);

@@ -26,19 +26,35 @@ struct listener {
     struct loop_timer resume; /* accepting is paused until then */
     int fd;
     char unix_path[108];
+    dev_t device; /* of the socket at unix_path */
+    ino_t inode;
     void (*accept_fn)(void *arg, int fd);
     void *arg;
 };
 
-static const char no_tls[] = "https needs TLS, which this version does not have";
+static enum status refuse_tls(const struct url *url, struct error *ret_error)
+{
+    char text[sizeof url->host + 32];
 
+    url_format(url, text, sizeof text);
+    return error_set(ret_error, ST_BAD_ARGUMENT, "%s: https needs TLS, which this build does not have", text);
+}
+
+/*
+ * A peer whose machine is gone is noticed within 20 s, as etcd's keep-alive does (10 s and 20 s): the kernel asks it when
+ * the connection is idle, and gives up on what stays unacknowledged. Unix sockets refuse all this and need none of it.
+ */
 static void tune(int fd)
 {
-    int on = 1;
+    static const struct {
+        int level, name, value;
+    } rows[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},    {SOL_SOCKET, SO_KEEPALIVE, 1}, {IPPROTO_TCP, TCP_KEEPIDLE, 10},
+        {IPPROTO_TCP, TCP_KEEPINTVL, 3},  {IPPROTO_TCP, TCP_KEEPCNT, 3}, {IPPROTO_TCP, TCP_USER_TIMEOUT, 20000},
+    };
 
-    /* Refused by Unix sockets, which do not need it. */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        (void)setsockopt(fd, rows[i].level, rows[i].name, &rows[i].value, sizeof rows[i].value);
 }
 
 static void on_resume(void *arg)
@@ -74,7 +90,7 @@ static enum status clear_stale(const struct sockaddr_storage *address, socklen_t
                                struct error *ret_error)
 {
     struct stat st;
-    int fd;
+    int fd, error;
 
     if (lstat(path, &st) < 0)
         return ST_OK;
@@ -83,11 +99,12 @@ static enum status clear_stale(const struct sockaddr_storage *address, socklen_t
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_set(ret_error, ST_IO, "%s: %s", path, strerror(errno));
-    if (connect(fd, (const struct sockaddr *)address, len) == 0 || errno == EAGAIN) {
-        close(fd);
-        return error_set(ret_error, ST_BUSY, "%s: another process listens there", path);
-    }
+    error = connect(fd, (const struct sockaddr *)address, len) == 0 ? 0 : errno;
     close(fd);
+    if (error == 0 || error == EAGAIN)
+        return error_set(ret_error, ST_BUSY, "%s: another process listens there", path);
+    if (error != ECONNREFUSED)
+        return error_set(ret_error, ST_IO, "%s: %s", path, strerror(error));
     if (unlink(path) < 0)
         return error_set(ret_error, ST_IO, "%s: %s", path, strerror(errno));
     return ST_OK;
@@ -111,6 +128,18 @@ static enum status bind_and_listen(int fd, const struct url *url, const struct s
     return error_set(ret_error, error == EADDRINUSE ? ST_BUSY : ST_IO, "%s: cannot listen: %s", text, strerror(error));
 }
 
+/* Which file is ours, so that closing does not remove somebody else's. */
+static void remember_path(struct listener *l, const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return;
+    memcpy(l->unix_path, path, strlen(path) + 1);
+    l->device = st.st_dev;
+    l->inode = st.st_ino;
+}
+
 enum status listener_open(struct loop *loop, const struct url *url, void (*accept_fn)(void *arg, int fd), void *arg,
                           struct listener **ret_listener, struct error *ret_error)
 {
@@ -121,7 +150,7 @@ enum status listener_open(struct loop *loop, const struct url *url, void (*accep
     int fd;
 
     if (url->tls)
-        return error_set(ret_error, ST_BAD_ARGUMENT, "%s", no_tls);
+        return refuse_tls(url, ret_error);
     st = url_resolve(url, true, &address, &len, ret_error);
     if (st == ST_OK && url->is_unix)
         st = clear_stale(&address, len, url->path, ret_error);
@@ -141,7 +170,7 @@ enum status listener_open(struct loop *loop, const struct url *url, void (*accep
     l->accept_fn = accept_fn;
     l->arg = arg;
     if (url->is_unix)
-        memcpy(l->unix_path, url->path, sizeof l->unix_path);
+        remember_path(l, url->path);
     loop_timer_init(&l->resume, on_resume, l);
     l->watch = loop_watch_new(loop, fd, on_acceptable, l);
     loop_watch_want(l->watch, LOOP_READ);
@@ -151,12 +180,14 @@ enum status listener_open(struct loop *loop, const struct url *url, void (*accep
 
 void listener_close(struct listener *l)
 {
+    struct stat st;
+
     if (!l)
         return;
     loop_timer_cancel(l->loop, &l->resume);
     loop_watch_free(l->watch);
     close(l->fd);
-    if (*l->unix_path)
+    if (*l->unix_path && lstat(l->unix_path, &st) == 0 && st.st_dev == l->device && st.st_ino == l->inode)
         unlink(l->unix_path);
     free(l);
 }
@@ -169,7 +200,7 @@ enum status socket_connect_start(const struct url *url, int *ret_fd, struct erro
     int fd;
 
     if (url->tls)
-        return error_set(ret_error, ST_BAD_ARGUMENT, "%s", no_tls);
+        return refuse_tls(url, ret_error);
     st = url_resolve(url, false, &address, &len, ret_error);
     if (st != ST_OK)
         return st;
@@ -177,7 +208,7 @@ enum status socket_connect_start(const struct url *url, int *ret_fd, struct erro
     if (fd < 0)
         return error_set(ret_error, ST_IO, "socket: %s", strerror(errno));
     tune(fd);
-    if (connect(fd, (const struct sockaddr *)&address, len) < 0 && errno != EINPROGRESS) {
+    if (connect(fd, (const struct sockaddr *)&address, len) < 0 && errno != EINPROGRESS && errno != EINTR) {
         st = error_set(ret_error, ST_UNREACHABLE, "connect: %s", strerror(errno));
         close(fd);
         return st;

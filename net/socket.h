@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Listening and connecting without blocking. Descriptors are non-blocking and close-on-exec, TCP_NODELAY and
- * keep-alive are set. A Unix socket is made with mode 0600 (0666 if any local user may connect) under a safe umask; a stale
- * one (nobody answers) is removed, a live one is ST_BUSY.
+ * keep-alive are set (a peer that vanished is noticed within 20 s). A Unix socket is made with mode 0600 under a safe umask; a
+ * stale one (nobody answers) is removed, a live one is ST_BUSY.
  */
 #ifndef NET_SOCKET_H
 #define NET_SOCKET_H
@@ -12,7 +12,7 @@
 #include "net/url.h"
 
 struct listener;
-/* accept_fn owns the descriptor. Accepting pauses while CONNS_MAX are open or descriptors are exhausted. */
+/* accept_fn owns the descriptor (and closes what is beyond CONNS_MAX). Accepting pauses while descriptors are exhausted. */
 enum status listener_open(struct loop *l, const struct url *url,
                           void (*accept_fn)(void *arg, int fd), void *arg,
                           struct listener **ret_listener, struct error *ret_error) MUST_CHECK;

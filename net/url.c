@@ -5,7 +5,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -19,13 +18,41 @@ static enum status parse_unix(const char *text, const char *path, struct url *re
     return ST_OK;
 }
 
+/* [ADDRESS]:PORT or NAME:PORT: where the host ends, and where the colon is; NULL if it is neither. */
+static const char *find_host_end(const char **host, const char **ret_colon)
+{
+    const char *end;
+
+    if (**host == '[') {
+        end = strchr(++*host, ']');
+        *ret_colon = end ? end + 1 : NULL;
+        return end && end[1] == ':' ? end : NULL;
+    }
+    /* No scheme has more in it: neither user@ nor a path, and a colon more is an address without brackets. */
+    end = *host + strcspn(*host, ":/@?#[] \t");
+    *ret_colon = end;
+    return *end == ':' ? end : NULL;
+}
+
+/* The number that the text begins with, and how many digits it has; -1 if it is none in 0..65535. */
+static int parse_port(const char *text, size_t *ret_digits)
+{
+    size_t digits = strspn(text, "0123456789");
+    int number = 0;
+
+    *ret_digits = digits;
+    for (size_t i = 0; i < digits && i < 6; i++)
+        number = number * 10 + (text[i] - '0');
+    return digits < 1 || digits > 5 || number > 65535 ? -1 : number;
+}
+
 enum status url_parse(const char *text, struct url *ret_url, struct error *ret_error)
 {
     struct url url = {0};
-    const char *host = text, *end, *port;
-    enum status st = ST_OK;
-    char *port_end;
-    long number;
+    const char *host = text, *end, *colon;
+    enum status st;
+    size_t digits;
+    int port;
 
     if (strncmp(text, "unix://", 7) == 0) {
         st = parse_unix(text, text + 7, &url, ret_error);
@@ -41,21 +68,16 @@ enum status url_parse(const char *text, struct url *ret_url, struct error *ret_e
     } else if (strstr(text, "://")) {
         return error_set(ret_error, ST_BAD_ARGUMENT, "\"%s\": not http://, https:// or unix://", text);
     }
-    if (*host == '[') {
-        end = strchr(++host, ']');
-        port = end ? end + 1 : NULL;
-    } else {
-        end = port = strchr(host, ':');
-    }
-    if (!end || !port || *port != ':' || end == host || (size_t)(end - host) >= sizeof url.host)
+    end = find_host_end(&host, &colon);
+    if (!end || end == host || (size_t)(end - host) >= sizeof url.host)
         return error_set(ret_error, ST_BAD_ARGUMENT, "\"%s\": not HOST:PORT", text);
-    number = strtol(port + 1, &port_end, 10);
-    if (port_end == port + 1 || number < 0 || number > 65535 || port[1] == '-' || port[1] == '+')
+    port = parse_port(colon + 1, &digits);
+    if (port < 0)
         return error_set(ret_error, ST_BAD_ARGUMENT, "\"%s\": the port is not in 0..65535", text);
-    if (*port_end && strcmp(port_end, "/") != 0)
+    if (colon[1 + digits] && strcmp(colon + 1 + digits, "/") != 0)
         return error_set(ret_error, ST_BAD_ARGUMENT, "\"%s\": nothing may stand behind the port", text);
     memcpy(url.host, host, (size_t)(end - host));
-    url.port = (uint16_t)number;
+    url.port = (uint16_t)port;
     *ret_url = url;
     return ST_OK;
 }
@@ -64,8 +86,9 @@ enum status url_parse_list(const char *text, struct url *ret_urls, unsigned max,
                            struct error *ret_error)
 {
     unsigned count = 0;
+    bool more = *text != 0;
 
-    while (*text) {
+    while (more) {
         size_t len = strcspn(text, ",");
         char word[512];
         enum status st;
@@ -79,7 +102,8 @@ enum status url_parse_list(const char *text, struct url *ret_urls, unsigned max,
         if (st != ST_OK)
             return st;
         count++;
-        text += len + (text[len] == ',');
+        more = text[len] == ','; /* and then there must be one */
+        text += len + more;
     }
     *ret_count = count;
     return ST_OK;
