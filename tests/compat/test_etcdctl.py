@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same session with etcdctl against raftd and against etcd 3.7.1: exit code, stdout and stderr of every command are equal."""
+
+import concurrent.futures
+import difflib
+import os
+import subprocess
+
+import pytest
+from conftest import peer_or_skip, raftd_or_skip
+
+import h2c
+import servers
+from etcdctl_script import SCRIPT
+from normalise import normalise
+
+REFERENCE = "etcd-3.7.1"
+STEP_SECONDS = 30
+CLIENTS = {"3.7.1": (3, 7), "debian": (3, 4)}
+
+
+def client_or_skip(name):
+    if name == "debian":
+        program = "/usr/bin/etcdctl"
+        if not os.path.exists(program):
+            pytest.skip("no /usr/bin/etcdctl; Debian's package etcd-client has it")
+        return program
+    return peer_or_skip(f"etcdctl-{name}")
+
+
+def run_step(etcdctl, version, node, step):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
+    environment |= {"ETCDCTL_ENDPOINTS": node.client_url.removeprefix("http://"), "LC_ALL": "C.UTF-8"}
+    if version < (3, 6):
+        environment["ETCDCTL_API"] = "3"  # newer ones warn of it
+    done = subprocess.run([etcdctl, *step.argv], input=step.stdin, capture_output=True, env=environment, timeout=STEP_SECONDS)
+    ports = {node.client_port: "ENDPOINT", node.peer_port: "PEER"}
+    streams = (normalise(out.decode("utf-8", "surrogateescape"), step.line, ports) for out in (done.stdout, done.stderr))
+    return done.returncode, *streams
+
+
+def run_script(etcdctl, node, version):
+    """The result of each step by its place in the script; once the server is gone the rest has no result."""
+    results = {}
+    for place, step in enumerate(SCRIPT):
+        if version < step.since:
+            continue
+        if not node.is_running():
+            break
+        results[place] = run_step(etcdctl, version, node, step)
+    return results
+
+
+@pytest.fixture(scope="module", params=CLIENTS)
+def results(request, start_node):
+    """(of the reference, of raftd) with one client; the two sessions run side by side."""
+    etcdctl, version = client_or_skip(request.param), CLIENTS[request.param]
+    nodes = [start_node(program, "server") for program in (peer_or_skip(REFERENCE), raftd_or_skip())]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        reference, ours = pool.map(lambda node: run_script(etcdctl, node, version), nodes)
+    return reference, ours, nodes[1]
+
+
+def shorten(text, limit):
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+
+
+def differences(expected, got):
+    lines = []
+    for name, want, have in zip(("exit code", "stdout", "stderr"), expected, got):
+        if want != have:
+            lines.append(f"{name} (-etcd +raftd):")
+            lines += (shorten(line, 600) for line in difflib.ndiff(str(want).splitlines(), str(have).splitlines()) if line[0] in "-+")
+    return lines
+
+
+@pytest.mark.parametrize("place", range(len(SCRIPT)), ids=[f"{i:03d}: {shorten(s.title, 90)}" for i, s in enumerate(SCRIPT)])
+def test_step(results, place):
+    reference, ours, node = results
+    if place not in reference:
+        pytest.skip("this etcdctl has no such command")
+    assert place in ours, f"raftd is gone{node.log_tail()}"
+    if reference[place] != ours[place]:
+        lines = [f"etcdctl {shorten(SCRIPT[place].title, 300)}", *differences(reference[place], ours[place])]
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
+def test_ids_follow_from_the_urls(start_node):
+    """With equal peer URLs and token, etcd and raftd give cluster and member the same ids."""
+    ids, peer_port = [], servers.free_port()
+    for program in (peer_or_skip(REFERENCE), raftd_or_skip()):
+        node = start_node(program, "ids", peer_port=peer_port)
+        header = h2c.parse(h2c.parse(node.call(servers.RANGE, h2c.field(1, "k")))[1][0])
+        ids.append((header[1], header[2]))
+        node.stop()
+    assert ids[0] == ids[1]

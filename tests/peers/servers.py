@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers with etcd's flags as processes of a test: single members and clusters on free ports of 127.0.0.1.
+
+    with Cluster(find_raftd(), 3, directory) as cluster:
+        cluster.leader().kill9()
+        cluster.wait_ready(cluster.running())
+
+Works with raftd and with any etcd. A Node keeps its ports, data and log (DIRECTORY/NAME.data, NAME.log) over restarts. Only processes
+that were started here are ever signalled, by their pid; they die with the test run, however that ends.
+"""
+
+import ctypes
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import h2c
+
+READY_SECONDS = 20
+STOP_SECONDS = 10
+RANGE = "/etcdserverpb.KV/Range"
+STATUS = "/etcdserverpb.Maintenance/Status"
+PR_SET_PDEATHSIG = 1
+# Below the kernel's range for outgoing connections, so that a port stays free while its node is down.
+PORTS = range(20000, 32000)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_given_ports = set()
+
+
+class ServerError(Exception):
+    """A server did not do what a test needs of it; carries the end of its log."""
+
+
+def find_raftd():
+    """The raftd to test: $RAFTD, else the one of the build directory; None if there is none."""
+    places = [os.environ.get("RAFTD"), os.path.join(os.environ.get("top_builddir", "."), "raftd", "raftd"), "raftd/raftd"]
+    return _first_program(places)
+
+
+def peers_directory():
+    """Where tests/peers/build is told to put its programs: $PEERS, else a cache directory."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.environ.get("PEERS") or os.path.join(cache, "raftfs-peers")
+
+
+def find_peer(name):
+    """A program built by tests/peers/build, e.g. "etcd-3.7.1"; None if it is not there."""
+    return _first_program([os.path.join(peers_directory(), name)])
+
+
+def _first_program(places):
+    for place in places:
+        if place and os.path.isfile(place) and os.access(place, os.X_OK):
+            return os.path.abspath(place)
+    return None
+
+
+def free_port():
+    """A port that nothing listens on and that was not handed out before in this process."""
+    for port in random.sample(PORTS, len(PORTS)):
+        if port in _given_ports:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given_ports.add(port)
+        return port
+    raise ServerError("no free port")
+
+
+def _die_with_parent():
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Node:
+    """One member. Life: start, any of stop/kill9/pause/resume, start again; close() at the end."""
+
+    def __init__(self, program, directory, name="n0", flags=(), token="raftfs-test", peer_port=None):
+        self.program = program
+        self.directory = pathlib.Path(directory)
+        self.name = name
+        self.flags = list(flags)
+        self.token = token
+        self.client_port = free_port()
+        self.peer_port = peer_port or free_port()
+        self.initial_cluster = f"{name}={self.peer_url}"
+        self.process = None
+        self.paused = False
+
+    def __repr__(self):
+        return f"<{os.path.basename(self.program)} {self.name} pid={self.pid}>"
+
+    @property
+    def client_url(self):
+        return f"http://127.0.0.1:{self.client_port}"
+
+    @property
+    def peer_url(self):
+        return f"http://127.0.0.1:{self.peer_port}"
+
+    @property
+    def data_dir(self):
+        return self.directory / f"{self.name}.data"
+
+    @property
+    def log_path(self):
+        return self.directory / f"{self.name}.log"
+
+    @property
+    def pid(self):
+        return self.process.pid if self.process else None
+
+    def is_running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def command(self):
+        """The whole command line; also what to print so that a failure can be repeated by hand."""
+        return [
+            self.program,
+            *("--name", self.name, "--data-dir", str(self.data_dir)),
+            *("--listen-client-urls", self.client_url, "--advertise-client-urls", self.client_url),
+            *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
+            *("--initial-cluster", self.initial_cluster, "--initial-cluster-state", "new"),
+            *("--initial-cluster-token", self.token),
+            *self.flags,
+        ]
+
+    def start(self, wait=True):
+        """Start the process; with wait also until it answers a linearizable read (a lone member of a cluster would never)."""
+        if self.is_running():
+            raise ServerError(f"{self.name} is running")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=_die_with_parent
+            )
+        self.paused = False
+        if wait:
+            self.wait_ready()
+
+    def stop(self):
+        """SIGTERM, and its exit status; a server that ignores it is killed and reported."""
+        if not self.is_running():
+            return self.process.returncode if self.process else None
+        self.resume()
+        self.process.terminate()
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+            raise ServerError(f"{self.name} did not end within {STOP_SECONDS} s of SIGTERM{self.log_tail()}") from None
+
+    def kill9(self):
+        if self.is_running():
+            self.process.kill()
+            self.process.wait()
+
+    def pause(self):
+        """SIGSTOP: the process holds its sockets and does nothing, as a stalled machine does."""
+        self.process.send_signal(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self):
+        if self.paused:
+            self.process.send_signal(signal.SIGCONT)
+        self.paused = False
+
+    def close(self):
+        """End the process without ceremony; data and log stay until the directory goes."""
+        self.kill9()
+
+    def wipe(self):
+        """Forget all data of a node that is not running."""
+        if self.is_running():
+            raise ServerError(f"{self.name} is running")
+        shutil.rmtree(self.data_dir, ignore_errors=True)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def call(self, path, message=b"", timeout_seconds=5):
+        """One gRPC call on a connection of its own; h2c.CallFailed when it fails."""
+        try:
+            with h2c.Channel("127.0.0.1", self.client_port, timeout_seconds) as channel:
+                return channel.call(path, message)
+        except OSError as error:
+            raise h2c.CallFailed(f"{self.name}: {error}") from error
+
+    def is_ready(self):
+        """Does it answer a linearizable read?"""
+        try:
+            self.call(RANGE, h2c.field(1, "ready?"), timeout_seconds=1)
+            return True
+        except h2c.CallFailed:
+            return False
+
+    def wait_ready(self, seconds=READY_SECONDS):
+        deadline = time.monotonic() + seconds
+        while not self.is_ready():
+            if not self.is_running():
+                raise ServerError(f"{self.name} ended with status {self.process.returncode}{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{self.name} is not ready after {seconds} s{self.log_tail()}")
+            time.sleep(0.05)
+
+    def is_leader(self):
+        """By its own account. Maintenance.Status: header = 1 {member_id = 2}, leader = 4."""
+        try:
+            status = h2c.parse(self.call(STATUS, timeout_seconds=1))
+        except h2c.CallFailed:
+            return False
+        header = h2c.parse(status[1][0])
+        return status.get(4, [0])[0] == header.get(2, [None])[0]
+
+    def cpu_seconds(self):
+        """User and system time that the process has used."""
+        after_name = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_bytes(self):
+        return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{self.pid}/status").read_text())[1]) * 1024
+
+    def log_tail(self, lines=15):
+        text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+        return "\n" + " ".join(map(str, self.command())) + "\n" + "\n".join(text.splitlines()[-lines:])
+
+
+class Cluster:
+    """N members that know each other from the start, named n0, n1, ..."""
+
+    def __init__(self, program, n, directory, flags=(), token="raftfs-test"):
+        self.nodes = [Node(program, directory, f"n{i}", flags, token) for i in range(n)]
+        initial = ",".join(node.initial_cluster for node in self.nodes)
+        for node in self.nodes:
+            node.initial_cluster = initial
+
+    def start(self):
+        for node in self.nodes:
+            node.start(wait=False)
+        self.wait_ready()
+
+    def stop(self):
+        for node in self.nodes:
+            node.stop()
+
+    def close(self):
+        for node in self.nodes:
+            node.close()
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __getitem__(self, i):
+        return self.nodes[i]
+
+    def __iter__(self):
+        return iter(self.nodes)
+
+    def running(self):
+        return [node for node in self.nodes if node.is_running() and not node.paused]
+
+    def wait_ready(self, nodes=None, seconds=READY_SECONDS):
+        """Until every one of the nodes (default: all) answers linearizable reads."""
+        for node in self.nodes if nodes is None else nodes:
+            node.wait_ready(seconds)
+
+    def leader(self, seconds=READY_SECONDS):
+        """The running member that claims to lead, waiting for an election to end."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for node in self.running():
+                if node.is_leader():
+                    return node
+            if time.monotonic() > deadline:
+                raise ServerError(f"no leader after {seconds} s")
+            time.sleep(0.05)
+
+    def followers(self):
+        leader = self.leader()
+        return [node for node in self.running() if node is not leader]
+
+    def endpoints(self):
+        """For etcdctl --endpoints."""
+        return ",".join(node.client_url for node in self.nodes)
+
+    def cpu_seconds(self):
+        return sum(node.cpu_seconds() for node in self.running())
+
+    def rss_bytes(self):
+        return [node.rss_bytes() for node in self.running()]
