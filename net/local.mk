@@ -5,7 +5,9 @@ libnet_a_SOURCES = \
 	net/conn.c net/conn.h \
 	net/digest.c net/digest.h \
 	net/grpc_client.c net/grpc_client.h \
-	net/grpc_server.c net/grpc_server.h \
+	net/grpc_call.c \
+	net/grpc_requests.c \
+	net/grpc_server.c net/grpc_server.h net/grpc_server_internal.h \
 	net/grpc_text.c net/grpc_text.h \
 	net/loop.c net/loop.h \
 	net/socket.c net/socket.h \
