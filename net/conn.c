@@ -62,7 +62,7 @@ static void conn_flush(void *arg)
     if (c->fd < 0)
         return;
     if (!c->connecting) {
-        if (buf_len(&c->out) < CONN_OUTPUT_BYTES_MAX)
+        if (!c->mute && buf_len(&c->out) < CONN_OUTPUT_BYTES_MAX)
             c->fill_fn(c->arg, &c->out);
         alive = write_out(c);
     }
@@ -124,7 +124,7 @@ void conn_start(struct conn *c, struct loop *l, int fd, bool connecting)
     c->loop = l;
     c->fd = fd;
     c->connecting = connecting;
-    c->closing = false;
+    c->closing = c->mute = false;
     buf_init(&c->out);
     loop_task_init(&c->flush, LOOP_FLUSH, conn_flush, c);
     c->watch = loop_watch_new(l, fd, on_ready, c);

@@ -17,6 +17,7 @@ struct conn {
     struct loop_task flush;
     struct buf out;
     bool connecting, closing;
+    bool mute;       /* set by the protocol: it has nothing more to say, fill_fn is not called */
     const char *why; /* of closing */
     /* Bytes that arrived. */
     void (*data_fn)(void *arg, struct slice bytes);

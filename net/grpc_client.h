@@ -4,7 +4,8 @@
  * connection. The channel connects by itself, to the first endpoint that answers, and moves to the next when it fails, with
  * a pause that grows to 1 s after all have failed. A call that is made while there is no connection waits for one
  * until its deadline, then fails with ST_UNREACHABLE. A call whose connection breaks after it was sent fails with ST_UNREACHABLE, too,
- * its outcome unknown; the channel never repeats a call by itself.
+ * its outcome unknown; the channel never repeats a call by itself. The exception is a unary call that the server, going away,
+ * says it has not begun: it waits for the next connection. Callbacks may start, send and cancel, but not free the channel.
  */
 #ifndef NET_GRPC_CLIENT_H
 #define NET_GRPC_CLIENT_H

@@ -108,7 +108,7 @@ static void on_conn_data(void *arg, struct slice bytes)
 
     if (!sc->heard && looks_like_http1(bytes)) {
         buf_append_text(&sc->conn.out, http1);
-        sc->mute = true;
+        sc->conn.mute = true;
         conn_close_later(&sc->conn, "not HTTP/2");
         return;
     }
@@ -116,7 +116,7 @@ static void on_conn_data(void *arg, struct slice bytes)
     n = nghttp2_session_mem_recv(sc->session, bytes.data, bytes.len);
     if (n < 0) {
         /* What nghttp2 forgives not: no preface, a flood. Its other errors it answers itself, with a GOAWAY. */
-        sc->mute = true;
+        sc->conn.mute = true;
         conn_close_later(&sc->conn, nghttp2_strerror((int)n));
     } else {
         conn_flush_later(&sc->conn);
@@ -129,14 +129,12 @@ static void on_conn_fill(void *arg, struct buf *out)
     const uint8_t *bytes;
     ssize_t n = 1;
 
-    if (sc->mute)
-        return;
     sc->fill = out;
     while (buf_len(out) < CONN_OUTPUT_BYTES_MAX && (n = nghttp2_session_mem_send(sc->session, &bytes)) > 0)
         buf_append(out, bytes, (size_t)n);
     sc->fill = NULL;
     if (n < 0 || (!nghttp2_session_want_read(sc->session) && !nghttp2_session_want_write(sc->session))) {
-        sc->mute = true;
+        sc->conn.mute = true;
         conn_close_later(&sc->conn, n < 0 ? nghttp2_strerror((int)n) : "session ended");
     }
 }

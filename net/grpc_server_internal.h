@@ -32,7 +32,6 @@ struct server_conn {
     int64_t offences_since_ns; /* the window that is counted */
     unsigned offences;
     bool heard;                /* anything */
-    bool mute;                 /* nghttp2 has nothing more to say */
     bool settled;              /* the preface and SETTINGS */
     bool sent_since_ping;      /* an answer */
     struct loop_timer patience;

@@ -4,7 +4,8 @@ NET_LIBS = $(EVENT_LIBS) $(NGHTTP2_LIBS) $(CRYPTO_LIBS)
 libnet_a_SOURCES = \
 	net/conn.c net/conn.h \
 	net/digest.c net/digest.h \
-	net/grpc_client.c net/grpc_client.h \
+	net/grpc_client.c net/grpc_client.h net/grpc_client_internal.h \
+	net/grpc_request.c \
 	net/grpc_call.c \
 	net/grpc_requests.c \
 	net/grpc_server.c net/grpc_server.h net/grpc_server_internal.h \
