@@ -13,3 +13,23 @@ libnet_a_SOURCES = \
 	net/loop.c net/loop.h \
 	net/socket.c net/socket.h \
 	net/url.c net/url.h
+
+if HAVE_CMOCKA
+net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+net_test_libs = libnet.a libcommon.a $(CMOCKA_LIBS) $(NET_LIBS)
+
+check_PROGRAMS += test_net_loop test_net_socket test_net_url test_grpc_text
+TESTS += test_net_loop test_net_socket test_net_url test_grpc_text
+test_net_loop_SOURCES = tests/unit/test_net_loop.c tests/unit/check.h
+test_net_loop_CFLAGS = $(net_test_cflags)
+test_net_loop_LDADD = $(net_test_libs)
+test_net_socket_SOURCES = tests/unit/test_net_socket.c tests/unit/check.h
+test_net_socket_CFLAGS = $(net_test_cflags)
+test_net_socket_LDADD = $(net_test_libs)
+test_net_url_SOURCES = tests/unit/test_net_url.c tests/unit/check.h
+test_net_url_CFLAGS = $(net_test_cflags)
+test_net_url_LDADD = $(net_test_libs)
+test_grpc_text_SOURCES = tests/unit/test_grpc_text.c tests/unit/check.h
+test_grpc_text_CFLAGS = $(net_test_cflags)
+test_grpc_text_LDADD = $(net_test_libs)
+endif

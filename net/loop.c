@@ -258,8 +258,8 @@ void loop_run_once(struct loop *l, int max_wait_ms)
     l->in_round = false;
     if (set_alarm(l, end))
         event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
-    else
-        event_base_loop(l->base, EVLOOP_NONBLOCK);
+    else /* with NONBLOCK alone libevent would go on for as long as descriptors are ready, and tasks would wait */
+        event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
     round_began(l); /* if no descriptor was ready */
     fire_timers(l);
     run_tasks(l);

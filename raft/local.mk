@@ -11,3 +11,11 @@ libraft_a_SOURCES = \
 	raft/raft.c raft/raft.h \
 	raft/read.c \
 	raft/ready.c
+
+if HAVE_CMOCKA
+check_PROGRAMS += test_raft
+TESTS += test_raft
+test_raft_SOURCES = tests/unit/test_raft.c tests/unit/raft_cluster.c tests/unit/raft_cluster.h tests/unit/check.h
+test_raft_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_raft_LDADD = libraft.a libcommon.a $(CMOCKA_LIBS)
+endif

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The array-driven cluster. */
+#include "tests/unit/raft_cluster.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "tests/unit/check.h"
+
+#define ELECTION_TICKS 10
+
+static struct raft *make_core(struct cluster *c, unsigned i)
+{
+    struct cluster_node *node = &c->nodes[i];
+    struct raft_options o = {
+        .id = i + 1,
+        .election_ticks = ELECTION_TICKS,
+        .heartbeat_ticks = 1,
+        .pre_vote = true,
+        .check_quorum = true,
+        .random_seed = rng_next(&c->rng),
+        .message_bytes_max = 64, /* tiny, so that every boundary is crossed */
+        .inflight_messages_max = 4,
+        .inflight_bytes_max = 256,
+        .uncommitted_bytes_max = 4096,
+        .hard = node->hard,
+        .applied = 0,
+        .entries = node->log + 1,
+        .entry_count = (size_t)node->last,
+    };
+
+    for (unsigned k = 0; k < c->n; k++)
+        o.conf.voters[o.conf.voter_count++] = k + 1;
+    node->applied = 0;
+    return raft_new(&o);
+}
+
+void cluster_init(struct cluster *c, unsigned n, uint64_t seed)
+{
+    memset(c, 0, sizeof *c);
+    c->n = n;
+    c->rng.state = seed;
+    c->next_context = 1;
+    for (unsigned i = 0; i < n; i++) {
+        c->nodes[i].raft = make_core(c, i);
+        c->nodes[i].up = true;
+    }
+}
+
+static void message_free(struct raft_message *m)
+{
+    for (size_t i = 0; i < m->entry_count; i++)
+        raft_entry_unref(m->entries[i]);
+    free(m->entries);
+}
+
+static struct raft_message message_copy(const struct raft_message *m)
+{
+    struct raft_message copy = *m;
+
+    copy.entries = m->entry_count ? mem_copy(m->entries, m->entry_count * sizeof *m->entries) : NULL;
+    for (size_t i = 0; i < m->entry_count; i++) {
+        raft_entry_ref(copy.entries[i]);
+        /* A proposal that is delivered twice must not be the same object: its index is set by the leader. */
+        if (m->type == RAFT_MSG_PROPOSE) {
+            struct raft_entry *fresh = raft_entry_new(RAFT_ENTRY_NORMAL, m->entries[i]->len);
+            memcpy(fresh->data, m->entries[i]->data, fresh->len);
+            raft_entry_unref(copy.entries[i]);
+            copy.entries[i] = fresh;
+        }
+    }
+    return copy;
+}
+
+static void batch_free(struct cluster_batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        raft_entry_unref(b->entries[i]);
+    free(b->entries);
+    free(b->after);
+}
+
+void cluster_fini(struct cluster *c)
+{
+    for (unsigned i = 0; i < c->n; i++) {
+        struct cluster_node *node = &c->nodes[i];
+        raft_free(node->raft);
+        for (size_t k = 0; k < node->batch_count; k++)
+            batch_free(&node->batches[k]);
+        for (raft_index k = 1; k <= node->last; k++)
+            raft_entry_unref(node->log[k]);
+    }
+    for (size_t i = 0; i < c->pool_count; i++)
+        message_free(&c->pool[i]);
+    for (raft_index i = 1; i <= c->committed_last; i++)
+        raft_entry_unref(c->committed[i]);
+}
+
+static void send(struct cluster *c, const struct raft_message *m)
+{
+    if (c->pool_count < CLUSTER_POOL_MAX && !c->cut[m->from - 1][m->to - 1])
+        c->pool[c->pool_count++] = message_copy(m);
+}
+
+/* State machine safety and leader completeness: what one node applies at an index, all do, for ever. */
+static void check_committed(struct cluster *c, struct raft_entry *e)
+{
+    if (e->index <= c->committed_last) {
+        struct raft_entry *known = c->committed[e->index];
+        assert_int_equal(known->term, e->term);
+        assert_int_equal(known->len, e->len);
+        assert_memory_equal(known->data, e->data, e->len);
+        return;
+    }
+    assert_int_equal(e->index, c->committed_last + 1);
+    assert_true(e->index < CLUSTER_LOG_MAX);
+    c->committed[++c->committed_last] = raft_entry_ref(e);
+}
+
+/* Election safety: at most one leader a term. */
+static void check_leader(struct cluster *c, unsigned i)
+{
+    struct raft_status st;
+
+    raft_get_status(c->nodes[i].raft, &st);
+    if (st.role != RAFT_LEADER || st.hard.term >= CLUSTER_LOG_MAX)
+        return;
+    if (!c->leader_of_term[st.hard.term])
+        c->leader_of_term[st.hard.term] = st.id;
+    assert_int_equal(c->leader_of_term[st.hard.term], st.id);
+}
+
+/* A read may not be answered below what was committed, anywhere, when it was asked. */
+static void check_read(struct cluster *c, struct cluster_node *node, const struct raft_read_state *read)
+{
+    for (size_t i = 0; i < node->asked; i++) {
+        if (node->asked_context[i] != read->context)
+            continue;
+        assert_true(read->index >= node->asked_floor[i]);
+        c->reads_answered++;
+        node->asked--;
+        node->asked_context[i] = node->asked_context[node->asked];
+        node->asked_floor[i] = node->asked_floor[node->asked];
+        return;
+    }
+}
+
+void cluster_store_one(struct cluster *c, unsigned i)
+{
+    struct cluster_node *node = &c->nodes[i];
+    struct cluster_batch b;
+
+    if (!node->batch_count)
+        return;
+    b = node->batches[0];
+    memmove(node->batches, node->batches + 1, --node->batch_count * sizeof b);
+    if (b.has_hard)
+        node->hard = b.hard;
+    for (size_t k = 0; k < b.count; k++) {
+        raft_index at = b.entries[k]->index;
+        assert_true(at < CLUSTER_LOG_MAX && at <= node->last + 1);
+        while (node->last >= at)
+            raft_entry_unref(node->log[node->last--]);
+        node->log[++node->last] = raft_entry_ref(b.entries[k]);
+    }
+    if (b.count)
+        raft_stored(node->raft, b.entries[b.count - 1]->index, b.entries[b.count - 1]->term);
+    for (size_t k = 0; k < b.after_count; k++)
+        send(c, &b.after[k]);
+    batch_free(&b);
+}
+
+void cluster_run(struct cluster *c, unsigned i, bool sync)
+{
+    struct cluster_node *node = &c->nodes[i];
+    struct raft_ready rd;
+
+    while (node->up && node->batch_count < 250 && raft_ready(node->raft, &rd)) {
+        struct cluster_batch *b = &node->batches[node->batch_count++];
+        *b = (struct cluster_batch){.has_hard = rd.hard_changed, .hard = rd.hard, .count = rd.entry_count};
+        b->entries = mem_copy(rd.entries ? (void *)rd.entries : "", rd.entry_count * sizeof *rd.entries);
+        for (size_t k = 0; k < rd.entry_count; k++)
+            raft_entry_ref(b->entries[k]);
+        b->after = mem_copy(rd.messages_after_stored ? (void *)rd.messages_after_stored : "",
+                            rd.message_after_count * sizeof *rd.messages_after_stored);
+        b->after_count = rd.message_after_count;
+        for (size_t k = 0; k < rd.message_count; k++)
+            send(c, &rd.messages[k]);
+        for (size_t k = 0; k < rd.committed_count; k++) {
+            assert_int_equal(rd.committed[k]->index, node->applied + 1);
+            check_committed(c, rd.committed[k]);
+            node->applied++;
+        }
+        for (size_t k = 0; k < rd.read_count; k++)
+            check_read(c, node, &rd.reads[k]);
+        raft_advance(node->raft);
+        raft_applied(node->raft, node->applied);
+        check_leader(c, i);
+        while (sync && node->batch_count)
+            cluster_store_one(c, i);
+    }
+}
+
+void cluster_deliver(struct cluster *c, size_t at, bool keep)
+{
+    struct raft_message m = c->pool[at];
+    struct cluster_node *node = &c->nodes[m.to - 1];
+
+    if (keep) {
+        m = message_copy(&m);
+    } else {
+        c->pool[at] = c->pool[--c->pool_count];
+    }
+    if (node->up && raft_step(node->raft, &m) != ST_OK)
+        assert_true(m.type == RAFT_MSG_PROPOSE || m.type == RAFT_MSG_READ_INDEX);
+    message_free(&m);
+}
+
+void cluster_drop(struct cluster *c, size_t at)
+{
+    message_free(&c->pool[at]);
+    c->pool[at] = c->pool[--c->pool_count];
+}
+
+void cluster_settle(struct cluster *c)
+{
+    for (int round = 0; round < 10000; round++) {
+        size_t before = c->pool_count;
+        for (unsigned i = 0; i < c->n; i++)
+            cluster_run(c, i, true);
+        if (!c->pool_count && !before)
+            return;
+        /* In order: the oldest first. */
+        for (size_t left = c->pool_count; left > 0; left--) {
+            struct raft_message m = c->pool[0];
+            memmove(c->pool, c->pool + 1, --c->pool_count * sizeof m);
+            if (c->nodes[m.to - 1].up && !c->cut[m.from - 1][m.to - 1] && raft_step(c->nodes[m.to - 1].raft, &m) != ST_OK)
+                assert_true(m.type == RAFT_MSG_PROPOSE || m.type == RAFT_MSG_READ_INDEX);
+            message_free(&m);
+        }
+    }
+    fail_msg("the cluster does not come to rest");
+}
+
+void cluster_tick(struct cluster *c, unsigned i)
+{
+    if (c->nodes[i].up)
+        raft_tick(c->nodes[i].raft);
+}
+
+void cluster_crash(struct cluster *c, unsigned i)
+{
+    struct cluster_node *node = &c->nodes[i];
+
+    node->up = false;
+    for (size_t k = 0; k < node->batch_count; k++)
+        batch_free(&node->batches[k]);
+    node->batch_count = 0;
+    node->asked = 0;
+}
+
+void cluster_restart(struct cluster *c, unsigned i)
+{
+    struct cluster_node *node = &c->nodes[i];
+
+    raft_free(node->raft);
+    node->raft = make_core(c, i);
+    node->up = true;
+}
+
+bool cluster_propose(struct cluster *c, unsigned i, const char *text)
+{
+    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, (uint32_t)strlen(text));
+    bool taken;
+
+    memcpy(e->data, text, e->len);
+    taken = c->nodes[i].up && raft_propose(c->nodes[i].raft, &e, 1) == ST_OK;
+    raft_entry_unref(e);
+    return taken;
+}
+
+void cluster_ask(struct cluster *c, unsigned i)
+{
+    struct cluster_node *node = &c->nodes[i];
+    uint64_t context = c->next_context++;
+
+    if (!node->up || node->asked == 64 || raft_read_index(node->raft, context) != ST_OK)
+        return;
+    node->asked_context[node->asked] = context;
+    node->asked_floor[node->asked++] = c->committed_last;
+}
+
+int cluster_leader(const struct cluster *c)
+{
+    raft_term newest = 0;
+    int leader = -1;
+
+    for (unsigned i = 0; i < c->n; i++) {
+        struct raft_status st;
+        raft_get_status(c->nodes[i].raft, &st);
+        if (c->nodes[i].up && st.role == RAFT_LEADER && st.hard.term > newest) {
+            newest = st.hard.term;
+            leader = (int)i;
+        }
+    }
+    return leader;
+}
+
+unsigned cluster_elect(struct cluster *c)
+{
+    for (unsigned ticks = 0; ticks < 200; ticks++) {
+        cluster_settle(c);
+        if (cluster_leader(c) >= 0)
+            return ticks;
+        for (unsigned i = 0; i < c->n; i++)
+            cluster_tick(c, i);
+    }
+    fail_msg("no leader within 20 election timeouts");
+    return 0;
+}

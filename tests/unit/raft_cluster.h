@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A cluster of cores driven with arrays: no clock, no socket, no disk. Messages lie in one pool and are delivered,
+ * dropped or repeated as the test says; storage completes when the test says; a crash loses what was not stored. After every
+ * step the safety properties of the paper (figure 3) are checked.
+ */
+#ifndef TESTS_UNIT_RAFT_CLUSTER_H
+#define TESTS_UNIT_RAFT_CLUSTER_H
+
+#include <stdbool.h>
+
+#include "common/rng.h"
+#include "raft/raft.h"
+
+#define CLUSTER_NODES_MAX 5
+#define CLUSTER_LOG_MAX 4096
+#define CLUSTER_POOL_MAX 8192
+
+/* A batch with the disk. */
+struct cluster_batch {
+    bool has_hard;
+    struct raft_hard_state hard;
+    struct raft_entry **entries;
+    size_t count;
+    struct raft_message *after;
+    size_t after_count;
+};
+
+struct cluster_node {
+    struct raft *raft;
+    bool up;
+    /* durable */
+    struct raft_hard_state hard;
+    struct raft_entry *log[CLUSTER_LOG_MAX];
+    raft_index last;
+    /* under way */
+    struct cluster_batch batches[256];
+    size_t batch_count;
+    raft_index applied;
+    /* reads: context -> what was committed anywhere when it was asked */
+    uint64_t asked_context[64];
+    raft_index asked_floor[64];
+    size_t asked;
+};
+
+struct cluster {
+    unsigned n;
+    struct cluster_node nodes[CLUSTER_NODES_MAX];
+    struct raft_message pool[CLUSTER_POOL_MAX];
+    size_t pool_count;
+    bool cut[CLUSTER_NODES_MAX][CLUSTER_NODES_MAX]; /* from, to */
+    struct rng rng;
+    /* what is true of all of them */
+    raft_id leader_of_term[CLUSTER_LOG_MAX];
+    struct raft_entry *committed[CLUSTER_LOG_MAX];
+    raft_index committed_last;
+    uint64_t next_context;
+    unsigned reads_answered;
+};
+
+void cluster_init(struct cluster *c, unsigned n, uint64_t seed);
+void cluster_fini(struct cluster *c);
+
+/* Take the node's ready batches; stored ones complete at once if sync. */
+void cluster_run(struct cluster *c, unsigned node, bool sync);
+/* The disk finishes the node's oldest batch. */
+void cluster_store_one(struct cluster *c, unsigned node);
+/* Deliver the message at this place of the pool (and forget it), or keep a copy there. */
+void cluster_deliver(struct cluster *c, size_t at, bool keep);
+void cluster_drop(struct cluster *c, size_t at);
+/* Deliver everything, store everything, until nothing moves. */
+void cluster_settle(struct cluster *c);
+void cluster_tick(struct cluster *c, unsigned node);
+void cluster_crash(struct cluster *c, unsigned node);
+void cluster_restart(struct cluster *c, unsigned node);
+bool cluster_propose(struct cluster *c, unsigned node, const char *text);
+void cluster_ask(struct cluster *c, unsigned node);
+/* -1: none */
+int cluster_leader(const struct cluster *c);
+/* Tick and settle until there is one; the count of ticks it took. */
+unsigned cluster_elect(struct cluster *c);
+
+#endif

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The consensus core: what must happen, and, by chance, what must never happen. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/check.h"
+#include "tests/unit/raft_cluster.h"
+
+static struct cluster c; /* large */
+
+static struct raft_status status_of(unsigned i)
+{
+    struct raft_status st;
+
+    raft_get_status(c.nodes[i].raft, &st);
+    return st;
+}
+
+static void isolate(unsigned node, bool cut)
+{
+    for (unsigned i = 0; i < c.n; i++)
+        if (i != node)
+            c.cut[i][node] = c.cut[node][i] = cut;
+}
+
+static void tick_all(unsigned times)
+{
+    for (unsigned t = 0; t < times; t++) {
+        for (unsigned i = 0; i < c.n; i++)
+            cluster_tick(&c, i);
+        cluster_settle(&c);
+    }
+}
+
+static void a_single_node_leads_and_commits_alone(void **state)
+{
+    (void)state;
+    cluster_init(&c, 1, 1);
+    raft_campaign(c.nodes[0].raft);
+    cluster_settle(&c);
+    assert_int_equal(cluster_leader(&c), 0);
+    assert_true(cluster_propose(&c, 0, "a"));
+    cluster_settle(&c);
+    assert_int_equal(c.committed_last, 2); /* a new leader's no-op, and ours */
+    cluster_fini(&c);
+}
+
+static void an_entry_is_not_committed_before_the_own_disk_has_it(void **state)
+{
+    (void)state;
+    cluster_init(&c, 1, 1);
+    raft_campaign(c.nodes[0].raft);
+    cluster_settle(&c);
+    assert_true(cluster_propose(&c, 0, "a"));
+    cluster_run(&c, 0, false);
+    assert_int_equal(c.committed_last, 1);
+    cluster_store_one(&c, 0);
+    cluster_run(&c, 0, false);
+    assert_int_equal(c.committed_last, 2);
+    cluster_fini(&c);
+}
+
+static void three_nodes_elect_a_leader_and_replicate(void **state)
+{
+    int leader;
+
+    (void)state;
+    cluster_init(&c, 3, 7);
+    assert_true(cluster_elect(&c) <= 20);
+    leader = cluster_leader(&c);
+    for (int i = 0; i < 50; i++)
+        assert_true(cluster_propose(&c, (unsigned)leader, "value"));
+    cluster_settle(&c);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(c.nodes[i].applied, 51);
+    cluster_fini(&c);
+}
+
+static void a_follower_forwards_proposals_to_the_leader(void **state)
+{
+    unsigned follower;
+
+    (void)state;
+    cluster_init(&c, 3, 3);
+    cluster_elect(&c);
+    follower = ((unsigned)cluster_leader(&c) + 1) % 3;
+    assert_true(cluster_propose(&c, follower, "from afar"));
+    cluster_settle(&c);
+    assert_int_equal(c.committed_last, 2);
+    cluster_fini(&c);
+}
+
+static void a_leader_that_hears_no_quorum_steps_down(void **state)
+{
+    unsigned leader;
+
+    (void)state;
+    cluster_init(&c, 3, 5);
+    cluster_elect(&c);
+    leader = (unsigned)cluster_leader(&c);
+    isolate(leader, true);
+    tick_all(25);
+    assert_int_not_equal(status_of(leader).role, RAFT_LEADER);
+    assert_int_not_equal(cluster_leader(&c), (int)leader);
+    assert_true(cluster_leader(&c) >= 0);
+    cluster_fini(&c);
+}
+
+static void a_node_that_was_cut_off_does_not_disturb_when_it_returns(void **state)
+{
+    unsigned leader, other;
+    raft_term term;
+
+    (void)state;
+    cluster_init(&c, 3, 11);
+    cluster_elect(&c);
+    leader = (unsigned)cluster_leader(&c);
+    other = (leader + 1) % 3;
+    term = status_of(leader).hard.term;
+    isolate(other, true);
+    tick_all(100);
+    assert_int_equal(status_of(other).hard.term, term); /* pre-votes do not move the term */
+    isolate(other, false);
+    tick_all(30);
+    assert_int_equal(cluster_leader(&c), (int)leader);
+    assert_int_equal(status_of(leader).hard.term, term);
+    cluster_fini(&c);
+}
+
+static void what_a_deposed_leader_wrote_alone_is_replaced(void **state)
+{
+    unsigned old;
+
+    (void)state;
+    cluster_init(&c, 3, 13);
+    cluster_elect(&c);
+    old = (unsigned)cluster_leader(&c);
+    isolate(old, true);
+    for (int i = 0; i < 20; i++)
+        cluster_propose(&c, old, "lost");
+    cluster_settle(&c);
+    tick_all(40);
+    assert_true(cluster_propose(&c, (unsigned)cluster_leader(&c), "kept"));
+    cluster_settle(&c);
+    isolate(old, false);
+    tick_all(40);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(status_of(i).last, status_of(0).last);
+        assert_int_equal(c.nodes[i].applied, c.committed_last);
+    }
+    cluster_fini(&c);
+}
+
+static void a_deposed_leader_answers_no_read(void **state)
+{
+    unsigned old;
+
+    (void)state;
+    cluster_init(&c, 3, 17);
+    cluster_elect(&c);
+    old = (unsigned)cluster_leader(&c);
+    cluster_settle(&c);
+    /* It does not know yet that it is cut off. */
+    isolate(old, true);
+    cluster_ask(&c, old);
+    cluster_settle(&c);
+    assert_int_equal(c.reads_answered, 0);
+    tick_all(40);
+    assert_int_equal(c.reads_answered, 0);
+    cluster_fini(&c);
+}
+
+/* etcd 21399: answers to heartbeats of before the question confirm nothing. */
+static void late_answers_to_older_heartbeats_confirm_no_newer_read(void **state)
+{
+    unsigned leader;
+    size_t kept = 0;
+
+    (void)state;
+    cluster_init(&c, 3, 19);
+    cluster_elect(&c);
+    leader = (unsigned)cluster_leader(&c);
+    cluster_ask(&c, leader);
+    cluster_run(&c, leader, true);
+    for (size_t i = 0; i < c.pool_count; i++)
+        cluster_deliver(&c, i, true); /* heartbeats arrive and stay to be delivered again */
+    for (unsigned i = 0; i < 3; i++)
+        if (i != leader)
+            cluster_run(&c, i, true);
+    /* The answers are held up; meanwhile a second read is asked. */
+    for (size_t i = 0; i < c.pool_count; i++)
+        kept += c.pool[i].type == RAFT_MSG_HEARTBEAT_RESPONSE;
+    assert_int_equal(kept, 2);
+    cluster_ask(&c, leader);
+    cluster_run(&c, leader, true);
+    for (size_t i = 0; i < c.pool_count;)
+        if (c.pool[i].type == RAFT_MSG_HEARTBEAT_RESPONSE)
+            cluster_deliver(&c, i, false);
+        else
+            cluster_drop(&c, i);
+    cluster_run(&c, leader, true);
+    assert_int_equal(c.reads_answered, 1);
+    cluster_fini(&c);
+}
+
+static void a_new_leader_answers_reads_only_after_committing_in_its_term(void **state)
+{
+    struct raft *r;
+
+    (void)state;
+    cluster_init(&c, 3, 23);
+    cluster_elect(&c);
+    cluster_crash(&c, (unsigned)cluster_leader(&c));
+    for (int t = 0; t < 200 && cluster_leader(&c) < 0; t++) {
+        for (unsigned i = 0; i < 3; i++)
+            cluster_tick(&c, i);
+        /* Votes pass, appends do not. */
+        for (unsigned i = 0; i < 3; i++)
+            cluster_run(&c, i, true);
+        for (size_t i = 0; i < c.pool_count;)
+            if (c.pool[i].type == RAFT_MSG_APPEND)
+                cluster_drop(&c, i);
+            else
+                cluster_deliver(&c, i, false);
+    }
+    assert_true(cluster_leader(&c) >= 0);
+    r = c.nodes[cluster_leader(&c)].raft;
+    (void)r;
+    cluster_ask(&c, (unsigned)cluster_leader(&c));
+    for (int round = 0; round < 4; round++) {
+        for (unsigned i = 0; i < 3; i++)
+            cluster_run(&c, i, true);
+        for (size_t i = 0; i < c.pool_count;)
+            if (c.pool[i].type == RAFT_MSG_APPEND)
+                cluster_drop(&c, i);
+            else
+                cluster_deliver(&c, i, false);
+    }
+    assert_int_equal(c.reads_answered, 0);
+    tick_all(5);
+    assert_int_equal(c.reads_answered, 1);
+    cluster_fini(&c);
+}
+
+static void leadership_can_be_handed_over(void **state)
+{
+    unsigned leader, heir;
+
+    (void)state;
+    cluster_init(&c, 3, 29);
+    cluster_elect(&c);
+    leader = (unsigned)cluster_leader(&c);
+    heir = (leader + 1) % 3;
+    assert_int_equal(raft_transfer_leader(c.nodes[leader].raft, heir + 1), ST_OK);
+    assert_false(cluster_propose(&c, leader, "not now"));
+    cluster_settle(&c);
+    assert_int_equal(cluster_leader(&c), (int)heir);
+    cluster_fini(&c);
+}
+
+/* Anything at all, in any order: nothing unsafe may follow, and when it stops the cluster works. */
+static void random_run(uint64_t seed, unsigned nodes)
+{
+    cluster_init(&c, nodes, seed);
+    for (int step = 0; step < 4000 && c.committed_last < CLUSTER_LOG_MAX - 200; step++) {
+        unsigned i = (unsigned)rng_below(&c.rng, nodes);
+        uint64_t dice = rng_below(&c.rng, 1000);
+        if (dice < 120)
+            cluster_tick(&c, i);
+        else if (dice < 200)
+            cluster_propose(&c, i, "command");
+        else if (dice < 260)
+            cluster_ask(&c, i);
+        else if (dice < 266 && c.nodes[i].up)
+            cluster_crash(&c, i);
+        else if (dice < 300 && !c.nodes[i].up)
+            cluster_restart(&c, i);
+        else if (dice < 303)
+            c.cut[i][rng_below(&c.rng, nodes)] = true;
+        else if (dice < 306)
+            memset(c.cut, 0, sizeof c.cut);
+        else if (dice < 330 && c.pool_count)
+            cluster_drop(&c, rng_below(&c.rng, c.pool_count));
+        else if (dice < 360 && c.pool_count)
+            cluster_deliver(&c, rng_below(&c.rng, c.pool_count), true);
+        else if (dice < 480 && c.nodes[i].up)
+            cluster_store_one(&c, i);
+        else if (dice < 485)
+            raft_unreachable(c.nodes[i].raft, 1 + rng_below(&c.rng, nodes));
+        else
+            for (int k = 0; k < 3 && c.pool_count; k++)
+                cluster_deliver(&c, rng_below(&c.rng, c.pool_count), false);
+        cluster_run(&c, i, rng_below(&c.rng, 2));
+    }
+    memset(c.cut, 0, sizeof c.cut);
+    for (unsigned i = 0; i < nodes; i++) {
+        while (c.nodes[i].up && c.nodes[i].batch_count)
+            cluster_store_one(&c, i);
+        if (!c.nodes[i].up)
+            cluster_restart(&c, i);
+    }
+    cluster_settle(&c);
+    tick_all(60);
+    assert_true(cluster_leader(&c) >= 0);
+    assert_true(cluster_propose(&c, (unsigned)cluster_leader(&c), "after the storm"));
+    tick_all(5);
+    for (unsigned i = 0; i < nodes; i++)
+        assert_int_equal(c.nodes[i].applied, c.committed_last);
+    cluster_fini(&c);
+}
+
+static void nothing_unsafe_happens_by_chance(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 300; seed++)
+        random_run(seed * 1000003, seed % 3 == 0 ? 5 : 3);
+}
+
+static void garbage_from_peers_is_ignored(void **state)
+{
+    struct rng rng = {.state = 99};
+
+    (void)state;
+    cluster_init(&c, 3, 31);
+    cluster_elect(&c);
+    for (int i = 0; i < 20000; i++) {
+        struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, 3), *list[3] = {e, e, e};
+        struct raft_message m = {
+            .type = (enum raft_message_type)rng_below(&rng, 25),
+            .from = rng_below(&rng, 5),
+            .to = 1,
+            .term = rng_below(&rng, 4) ? rng_below(&rng, 6) : rng_next(&rng) >> 8,
+            .log_term = rng_below(&rng, 5),
+            .index = rng_below(&rng, 3) ? rng_below(&rng, 8) : rng_next(&rng),
+            .commit = rng_below(&rng, 3) ? 0 : rng_below(&rng, 2),
+            .hint_index = rng_next(&rng),
+            .hint_term = rng_below(&rng, 5),
+            .context = rng_next(&rng),
+            .reject = rng_below(&rng, 2),
+            .transfer = rng_below(&rng, 2),
+            .entries = list,
+            .entry_count = rng_below(&rng, 4),
+        };
+        struct raft_ready rd;
+        e->term = rng_below(&rng, 6);
+        e->index = rng_below(&rng, 10);
+        memcpy(e->data, "abc", 3);
+        if (raft_step(c.nodes[0].raft, &m) != ST_OK)
+            assert_true(m.type == RAFT_MSG_PROPOSE || m.type == RAFT_MSG_READ_INDEX || m.type == RAFT_MSG_TRANSFER_LEADER);
+        while (raft_ready(c.nodes[0].raft, &rd)) {
+            raft_index last = rd.entry_count ? rd.entries[rd.entry_count - 1]->index : 0;
+            raft_term term = rd.entry_count ? rd.entries[rd.entry_count - 1]->term : 0;
+            raft_index applied = rd.committed_count ? rd.committed[rd.committed_count - 1]->index : 0;
+            raft_advance(c.nodes[0].raft);
+            if (applied)
+                raft_applied(c.nodes[0].raft, applied);
+            raft_stored(c.nodes[0].raft, last, term);
+        }
+        raft_entry_unref(e);
+    }
+    cluster_fini(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_single_node_leads_and_commits_alone),
+        cmocka_unit_test(an_entry_is_not_committed_before_the_own_disk_has_it),
+        cmocka_unit_test(three_nodes_elect_a_leader_and_replicate),
+        cmocka_unit_test(a_follower_forwards_proposals_to_the_leader),
+        cmocka_unit_test(a_leader_that_hears_no_quorum_steps_down),
+        cmocka_unit_test(a_node_that_was_cut_off_does_not_disturb_when_it_returns),
+        cmocka_unit_test(what_a_deposed_leader_wrote_alone_is_replaced),
+        cmocka_unit_test(a_deposed_leader_answers_no_read),
+        cmocka_unit_test(late_answers_to_older_heartbeats_confirm_no_newer_read),
+        cmocka_unit_test(a_new_leader_answers_reads_only_after_committing_in_its_term),
+        cmocka_unit_test(leadership_can_be_handed_over),
+        cmocka_unit_test(nothing_unsafe_happens_by_chance),
+        cmocka_unit_test(garbage_from_peers_is_ignored),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
