@@ -5,6 +5,7 @@
 void api_status(struct api *a, struct grpc_call *call, struct slice message)
 {
     Etcdserverpb__StatusResponse response;
+    Etcdserverpb__DowngradeInfo no_downgrade;
     Etcdserverpb__ResponseHeader header;
     char version[] = ETCD_API_VERSION, storage[] = ETCD_STORAGE_VERSION, no_leader[] = "etcdserver: no leader";
     char *errors[] = {no_leader};
@@ -13,6 +14,7 @@ void api_status(struct api *a, struct grpc_call *call, struct slice message)
 
     (void)message;
     etcdserverpb__status_response__init(&response);
+    etcdserverpb__downgrade_info__init(&no_downgrade);
     node_get_raft_status(a->node, &raft);
     mvcc_get_stats(node_store(a->node), &stats);
     api_fill_header(a, &header, mvcc_revision(node_store(a->node)));
@@ -23,6 +25,7 @@ void api_status(struct api *a, struct grpc_call *call, struct slice message)
     response.dbsize = (int64_t)(stats.disk_bytes + stats.memtable_bytes) + 1;
     response.dbsizeinuse = response.dbsize;
     response.dbsizequota = QUOTA_BYTES_SHOWN;
+    response.downgradeinfo = &no_downgrade;
     response.leader = raft.leader;
     response.raftindex = raft.hard.commit;
     response.raftterm = raft.hard.term;

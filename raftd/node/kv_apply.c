@@ -236,11 +236,22 @@ static enum status judge_txn(struct mvcc *store, const Etcdserverpb__TxnRequest 
     return st;
 }
 
+/*
+ * etcd: a range alone takes every negative revision for the newest; inside a transaction it is held against the compacted
+ * one, which is -1 until the first compaction.
+ */
+static enum status check_range_rev(const struct mvcc *store, mvcc_rev rev)
+{
+    if (rev >= 0)
+        return mvcc_check_rev(store, rev);
+    return rev < mvcc_compact_revision(store) ? ST_COMPACTED : ST_OK;
+}
+
 static enum status judge_op(struct mvcc *store, const Etcdserverpb__RequestOp *op, struct path *path)
 {
     switch (op->request_case) {
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
-        return mvcc_check_rev(store, op->request_range->revision);
+        return check_range_rev(store, op->request_range->revision);
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
         return judge_put(store, op->request_put);
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN:
@@ -250,28 +261,30 @@ static enum status judge_op(struct mvcc *store, const Etcdserverpb__RequestOp *o
     }
 }
 
-static enum status run_txn(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,
-                           struct path *path, struct buf *out);
+static enum status run_txn(struct mvcc *store, const Etcdserverpb__TxnRequest *r, struct path *path, struct buf *out);
 
-static enum status run_op(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__RequestOp *op,
-                          struct path *path, struct buf *out)
+static enum status run_op(struct mvcc *store, const Etcdserverpb__RequestOp *op, struct path *path, struct buf *out)
 {
+    /* etcd: who answers stands in the outer header only; a transaction inside has an empty one, without a revision. */
+    static const struct kv_header nobody;
     /* The field of the answer in a ResponseOp has the number of the request in a RequestOp. */
     size_t opened = out ? wire_open(out, (uint32_t)op->request_case) : 0;
     enum status st = ST_OK;
 
     switch (op->request_case) {
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
-        st = out ? kv_range(store, h, op->request_range, out) : ST_OK;
+        st = out ? kv_range(store, &nobody, op->request_range, out) : ST_OK;
         break;
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
-        st = do_put(store, h, op->request_put, out);
+        st = do_put(store, &nobody, op->request_put, out);
         break;
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:
-        st = do_delete(store, h, op->request_delete_range, out);
+        st = do_delete(store, &nobody, op->request_delete_range, out);
         break;
     default:
-        st = run_txn(store, h, op->request_txn, path, out);
+        st = run_txn(store, op->request_txn, path, out);
+        if (out && st == ST_OK)
+            wire_message(out, TXN_HEADER, 0);
         break;
     }
     if (out && st == ST_OK)
@@ -279,8 +292,8 @@ static enum status run_op(struct mvcc *store, const struct kv_header *h, const E
     return st;
 }
 
-static enum status run_txn(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,
-                           struct path *path, struct buf *out)
+/* Everything of a TxnResponse but the header. */
+static enum status run_txn(struct mvcc *store, const Etcdserverpb__TxnRequest *r, struct path *path, struct buf *out)
 {
     bool success = path->taken[path->next / 8] >> path->next % 8 & 1;
     Etcdserverpb__RequestOp **ops = success ? r->success : r->failure;
@@ -290,14 +303,22 @@ static enum status run_txn(struct mvcc *store, const struct kv_header *h, const 
     path->next++;
     for (size_t i = 0; st == ST_OK && i < count; i++) {
         size_t opened = out ? wire_open(out, TXN_RESPONSES) : 0;
-        st = run_op(store, h, ops[i], path, out);
+        st = run_op(store, ops[i], path, out);
         if (out && st == ST_OK)
             wire_close(out, opened);
     }
-    if (out && st == ST_OK) {
+    if (out && st == ST_OK)
         wire_bool(out, TXN_SUCCEEDED, success);
+    return st;
+}
+
+static enum status answer_txn(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,
+                              struct path *path, struct buf *out)
+{
+    enum status st = run_txn(store, r, path, out);
+
+    if (out && st == ST_OK)
         kv_encode_header(out, TXN_HEADER, h, mvcc_pending_revision(store));
-    }
     return st;
 }
 
@@ -310,7 +331,7 @@ enum status kv_apply_txn(struct mvcc *store, const struct kv_header *h, const Et
 
     if (st == ST_OK)
         st = judge_txn(store, r, &path);
-    return st == ST_OK ? run_txn(store, h, r, &path, out) : st;
+    return st == ST_OK ? answer_txn(store, h, r, &path, out) : st;
 }
 
 enum status kv_txn_read(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,
@@ -319,5 +340,5 @@ enum status kv_txn_read(struct mvcc *store, const struct kv_header *h, const Etc
     struct path path = {0};
     enum status st = judge_txn(store, r, &path);
 
-    return st == ST_OK ? run_txn(store, h, r, &path, out) : st;
+    return st == ST_OK ? answer_txn(store, h, r, &path, out) : st;
 }

@@ -159,9 +159,11 @@ static enum status range_collected(struct mvcc *store, const Etcdserverpb__Range
     size_t emit;
     enum status st;
 
-    /* etcd: without an order, a limit is taken in key order before the sorting. */
-    if (r->sort_order != ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE || has_filter(r))
+    /* etcd: without an order, a limit is taken in key order before the sorting, one more than asked for, and cut after it. */
+    if (r->sort_order != ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE || has_filter(r) || q->limit == INT64_MAX)
         q->limit = 0;
+    else if (q->limit)
+        q->limit++;
     q->values = q->values || r->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE;
     q->descending = false;
     st = mvcc_range(store, q, collect_kv, &c, ret_result);
