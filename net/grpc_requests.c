@@ -10,6 +10,8 @@
 #include "net/grpc_server_internal.h"
 #include "net/grpc_text.h"
 
+#define PINGS_AFTER_ANSWER_NS (2 * NS_PER_S) /* are no offence */
+
 /* ---- methods ---- */
 
 /* FNV-1a over the end of the path: all methods begin alike. */
@@ -326,10 +328,10 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 
 static void on_ping(struct server_conn *sc)
 {
-    /* Clients measure the round trip while data flows; without it, pings are only a burden. gRPC's clients know the word. */
-    if (!sc->sent_since_ping)
+    /* Clients measure the round trip while data flows, of which a lot may still be under way; without it, pings are only a burden.
+     * gRPC's clients know the word. */
+    if (loop_now_ns(sc->server->options.loop) - sc->sent_at_ns > PINGS_AFTER_ANSWER_NS)
         server_conn_offence(sc, "too_many_pings");
-    sc->sent_since_ping = false;
 }
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
@@ -376,10 +378,9 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
         server_conn_offence(sc, "too many stream errors"); /* the client made us (CVE-2025-8671) */
         return 0;
     }
-    if (frame->hd.type != NGHTTP2_HEADERS)
-        return 0;
-    sc->sent_since_ping = true;
-    if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+    if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)
+        sc->sent_at_ns = loop_now_ns(sc->server->options.loop);
+    if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
     /* RFC 9113 8.1: a client that has more to say about an answered request is told to stop, without an error. */
     call = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);

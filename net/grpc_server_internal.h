@@ -33,7 +33,7 @@ struct server_conn {
     unsigned offences;
     bool heard;                /* anything */
     bool settled;              /* the preface and SETTINGS */
-    bool sent_since_ping;      /* an answer */
+    int64_t sent_at_ns;        /* the last part of an answer */
     struct loop_timer patience;
     struct call_list calls;    /* all, in the order they came */
     struct call_list held;     /* unary, whole, waiting for output_bytes to fall */

@@ -82,17 +82,21 @@ def _literal(name, value):
 
 
 class Channel:
-    def __init__(self, host, port, timeout_seconds=5):
+    def __init__(self, host, port, timeout_seconds=5, window_bytes=OUR_WINDOW_BYTES):
+        """window_bytes: of answers under way, on the connection."""
         self._sock = socket.create_connection((host, port), timeout_seconds)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._authority = f"{host}:{port}"
         self._received = b""
+        self.pongs = 0  # answers to pings of ours
         self._stream = -1
         self._connection_window = WINDOW_BYTES
         self._stream_window = self._initial_window = WINDOW_BYTES
         settings = struct.pack(">HI", INITIAL_WINDOW, OUR_WINDOW_BYTES)
-        grow = struct.pack(">I", OUR_WINDOW_BYTES)
-        self._sock.sendall(PREFACE + self._frame(SETTINGS, 0, 0, settings) + self._frame(WINDOW_UPDATE, 0, 0, grow))
+        self._sock.sendall(PREFACE + self._frame(SETTINGS, 0, 0, settings))
+        if window_bytes > WINDOW_BYTES:
+            grow = struct.pack(">I", window_bytes - WINDOW_BYTES)
+            self._sock.sendall(self._frame(WINDOW_UPDATE, 0, 0, grow))
 
     def close(self):
         self._sock.close()
@@ -129,7 +133,9 @@ class Channel:
                         self._stream_window += value - self._initial_window
                         self._initial_window = value
                 self._sock.sendall(self._frame(SETTINGS, ACK, 0))
-            elif kind == PING and not flags & ACK:
+            elif kind == PING and flags & ACK:
+                self.pongs += 1
+            elif kind == PING:
                 self._sock.sendall(self._frame(PING, ACK, 0, payload))
             elif kind == WINDOW_UPDATE:
                 grown = struct.unpack(">I", payload)[0]
