@@ -18,9 +18,9 @@ static void set_wanted(struct conn *c)
     int wanted = 0;
 
     /* Whoever does not take answers may not ask more. */
-    if (buf_len(&c->out) < CONN_OUTPUT_BYTES_MAX)
+    if (buf_len(&c->out) < CONN_WRITE_BYTES_MAX)
         wanted |= LOOP_READ;
-    if (buf_len(&c->out))
+    if (buf_len(&c->out) || c->more)
         wanted |= LOOP_WRITE;
     loop_watch_want(c->watch, wanted);
 }
@@ -62,8 +62,10 @@ static void conn_flush(void *arg)
     if (c->fd < 0)
         return;
     if (!c->connecting) {
-        if (!c->mute && buf_len(&c->out) < CONN_OUTPUT_BYTES_MAX)
+        if (!c->mute && buf_len(&c->out) < CONN_WRITE_BYTES_MAX)
             c->fill_fn(c->arg, &c->out);
+        /* A large answer goes out over many rounds: others have their turn between its parts. */
+        c->more = !c->mute && buf_len(&c->out) >= CONN_WRITE_BYTES_MAX;
         alive = write_out(c);
     }
     if (!alive || c->closing) {
@@ -124,7 +126,7 @@ void conn_start(struct conn *c, struct loop *l, int fd, bool connecting)
     c->loop = l;
     c->fd = fd;
     c->connecting = connecting;
-    c->closing = c->mute = false;
+    c->closing = c->mute = c->more = false;
     buf_init(&c->out);
     loop_task_init(&c->flush, LOOP_FLUSH, conn_flush, c);
     c->watch = loop_watch_new(l, fd, on_ready, c);

@@ -17,11 +17,12 @@ struct conn {
     struct loop_task flush;
     struct buf out;
     bool connecting, closing;
+    bool more;       /* fill_fn stopped at the bound */
     bool mute;       /* set by the protocol: it has nothing more to say, fill_fn is not called */
     const char *why; /* of closing */
     /* Bytes that arrived. */
     void (*data_fn)(void *arg, struct slice bytes);
-    /* Append what is to be sent, up to about CONN_OUTPUT_BYTES_MAX in all. */
+    /* Append what is to be sent until out holds CONN_WRITE_BYTES_MAX: what is left is asked for in the next round. */
     void (*fill_fn)(void *arg, struct buf *out);
     /* A dialled one is connected. May be NULL. */
     void (*open_fn)(void *arg);

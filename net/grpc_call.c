@@ -320,7 +320,7 @@ uint8_t *grpc_call_message(struct grpc_call *call, size_t len)
 {
     uint8_t *p;
 
-    INVARIANT(len <= UINT32_MAX);
+    INVARIANT(len <= ANSWER_BYTES_MAX);
     if (call->finished || !call->sc) {
         /* Nobody will read it; the handler may write it all the same. */
         if (!call->sc)
@@ -337,6 +337,27 @@ uint8_t *grpc_call_message(struct grpc_call *call, size_t len)
         call->was_full |= grpc_call_is_full(call);
     }
     return p;
+}
+
+void grpc_call_take_message(struct grpc_call *call, struct buf *message)
+{
+    size_t len = buf_len(message) - GRPC_FRAME_BYTES;
+
+    INVARIANT(len <= ANSWER_BYTES_MAX);
+    if (!call->finished && call->sc) {
+        put_be32(put_u8(message->data + message->start, 0), (uint32_t)len);
+        call->sc->output_bytes += buf_len(message);
+        if (buf_len(&call->out)) {
+            buf_append_slice(&call->out, buf_slice(message));
+        } else {
+            buf_fini(&call->out);
+            call->out = *message;
+            *message = (struct buf){0};
+        }
+        if (call->method->client_streams)
+            call_wake(call);
+    }
+    buf_fini(message);
 }
 
 void grpc_call_finish(struct grpc_call *call, enum status st, const char *text)

@@ -87,7 +87,7 @@ static void on_conn_fill(void *arg, struct buf *out)
     const uint8_t *bytes;
     ssize_t n = 1;
 
-    while (buf_len(out) < CONN_OUTPUT_BYTES_MAX && (n = nghttp2_session_mem_send(c->session, &bytes)) > 0)
+    while (buf_len(out) < CONN_WRITE_BYTES_MAX && (n = nghttp2_session_mem_send(c->session, &bytes)) > 0)
         buf_append(out, bytes, (size_t)n);
     if (n < 0 || (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session))) {
         c->conn.mute = true;

@@ -130,7 +130,7 @@ static void on_conn_fill(void *arg, struct buf *out)
     ssize_t n = 1;
 
     sc->fill = out;
-    while (buf_len(out) < CONN_OUTPUT_BYTES_MAX && (n = nghttp2_session_mem_send(sc->session, &bytes)) > 0)
+    while (buf_len(out) < CONN_WRITE_BYTES_MAX && (n = nghttp2_session_mem_send(sc->session, &bytes)) > 0)
         buf_append(out, bytes, (size_t)n);
     sc->fill = NULL;
     if (n < 0 || (!nghttp2_session_want_read(sc->session) && !nghttp2_session_want_write(sc->session))) {

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/buf.h"
 #include "common/slice.h"
 #include "common/status.h"
 #include "net/loop.h"
@@ -71,6 +72,11 @@ bool grpc_call_is_canceled(const struct grpc_call *call);
  * at the end of the round, with everything else of its connection.
  */
 uint8_t *grpc_call_message(struct grpc_call *call, size_t len);
+/*
+ * The same for a message that was built elsewhere and may be large: message holds GRPC_FRAME_BYTES of any content
+ * (net/grpc_text.h), then the message of at most ANSWER_BYTES_MAX, and is taken: it is empty after.
+ */
+void grpc_call_take_message(struct grpc_call *call, struct buf *message);
 /* The stream's unsent output is over WATCH_QUEUE_BYTES_MAX: a streaming handler should stop until on_writable. */
 bool grpc_call_is_full(const struct grpc_call *call);
 
