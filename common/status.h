@@ -69,6 +69,7 @@ enum grpc_code {
     X(DEADLINE,             GRPC_DEADLINE_EXCEEDED,   ETIMEDOUT,    "context deadline exceeded")       \
     X(UNKNOWN_METHOD,       GRPC_UNIMPLEMENTED,       ENOSYS,       "unknown method")                  \
     X(MESSAGE_TOO_LARGE,    GRPC_RESOURCE_EXHAUSTED,  EFBIG,        "grpc: received message larger than max") \
+    X(ANSWER_TOO_LARGE,     GRPC_RESOURCE_EXHAUSTED,  EFBIG,        "grpc: the answer is larger than a message can be") \
     X(BAD_MESSAGE,          GRPC_INTERNAL,            EIO,          "grpc: error unmarshalling request") \
     X(UNREACHABLE,          GRPC_UNAVAILABLE,         EHOSTUNREACH, "the store cannot be reached")     \
     /* Environment, and what only we have */                                                           \

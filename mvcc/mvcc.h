@@ -88,7 +88,10 @@ struct mvcc_query {
     int64_t limit;         /* emit at most so many; 0: all */
     bool values;           /* read values, too */
     bool count_only;       /* emit nothing */
+    bool no_count;         /* the count is not needed: stop with the last one emitted */
     bool descending;       /* emit from the end of the span */
+    int64_t visit_max;     /* a slice of a long walk: stop after so many keys of the index; 0: go to the end */
+    uint64_t visit_bytes_max; /* with visit_max: stop as well after so many bytes of keys and values emitted */
     /*
      * Listing a directory: with grouped set, keys that hold `delimiter` at or behind offset group_offset are emitted
      * once for all that share the bytes up to and including the first such delimiter, as a kv with group set, key =
@@ -104,12 +107,21 @@ struct mvcc_range_result {
     int64_t count; /* keys in the span at rev, whatever the limit */
     bool more;     /* the limit cut something off */
     mvcc_rev rev;  /* the revision that was read */
+    /*
+     * The slice is over. To go on: rev as above, and next as span.from (descending: as span.to, no longer open).
+     * count is then what this slice saw. next is valid until the next call into the store.
+     */
+    bool unfinished;
+    struct slice next;
 };
 
-/* Return false to stop. */
+/* Return false to stop emitting. */
 typedef bool (*mvcc_emit_fn)(const struct mvcc_kv *kv, void *arg);
 
-/* Counting at the newest revision costs O(log n), whatever the span; at an old one a walk. ST_COMPACTED, ST_FUTURE_REV, ST_CORRUPT, ST_IO. */
+/* How many keys of the span are alive now, with the write under way: O(log n), whatever the span. */
+int64_t mvcc_count(const struct mvcc *s, const struct mvcc_span *span);
+
+/* Counting at the newest revision costs O(log n), too; at an old one a walk. ST_COMPACTED, ST_FUTURE_REV, ST_CORRUPT, ST_IO. */
 enum status mvcc_range(struct mvcc *s, const struct mvcc_query *query, mvcc_emit_fn emit_fn, void *arg,
                        struct mvcc_range_result *ret_result) MUST_CHECK;
 
@@ -138,7 +150,8 @@ enum status mvcc_history(struct mvcc *s, mvcc_rev from, mvcc_rev to, mvcc_event_
  * max(time_ns, last + 1). Index must be the last one's successor.
  */
 void mvcc_begin(struct mvcc *s, uint64_t index, uint64_t term, int64_t time_ns);
-void mvcc_put(struct mvcc *s, struct slice key, struct slice value, int64_t lease);
+/* ST_CORRUPT, ST_IO: the key's last record cannot be read. The store must not be used any further: it would differ from others. */
+enum status mvcc_put(struct mvcc *s, struct slice key, struct slice value, int64_t lease) MUST_CHECK;
 /* Deletes what is alive in the span, in key order; returns how many. */
 int64_t mvcc_delete(struct mvcc *s, const struct mvcc_span *span);
 /* The revision that a change now would get, or got: committed + 1; and whether this entry changed anything so far. */

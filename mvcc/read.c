@@ -45,10 +45,17 @@ static bool count_is_cheap(const struct mvcc *s, mvcc_rev rev)
     return !rev || (rev == s->revision && !(s->writing && s->subs));
 }
 
-static int64_t count_now(const struct mvcc *s, const struct mvcc_span *span)
+int64_t mvcc_count(const struct mvcc *s, const struct mvcc_span *span)
 {
-    int64_t above = span->open ? index_alive(s->index) : index_rank(s->index, span->to);
+    int64_t above;
 
+    if (span->point) {
+        const struct keyindex *k = index_find(s->index, span->from);
+        return k && keyindex_is_alive(k);
+    }
+    if (mvcc_span_is_empty(span))
+        return 0;
+    above = span->open ? index_alive(s->index) : index_rank(s->index, span->to);
     return above - index_rank(s->index, span->from);
 }
 
@@ -58,70 +65,86 @@ static bool is_inside(const struct mvcc_span *span, const struct keyindex *k)
     return span->open || slice_compare(keyindex_key(k), span->to) < 0;
 }
 
-static enum status range_up(struct mvcc *s, const struct mvcc_query *q, mvcc_emit_fn emit_fn, void *arg,
-                            int64_t *ret_seen, bool *ret_cut)
-{
-    bool counting = !count_is_cheap(s, q->rev);
-    int64_t seen = 0, left = q->limit ? q->limit : INT64_MAX;
-    struct cursor c = index_seek(s->index, q->span.from);
-    bool emitting = !q->count_only;
-    const struct keyindex *k;
-    struct mvcc_kv kv;
+/* A walk over a span under way. */
+struct walk {
+    struct mvcc *store;
+    const struct mvcc_query *query;
+    mvcc_emit_fn emit_fn;
+    void *arg;
+    int64_t left;   /* to emit */
+    uint64_t bytes; /* emitted */
+    bool counting;  /* also what is not emitted any more */
+    bool emitting;
+    struct mvcc_range_result *result;
+};
 
-    for (; (k = cursor_key(&c)) && is_inside(&q->span, k) && (emitting || counting); cursor_next(&c)) {
-        const struct version *v = keyindex_at(k, q->rev);
-        enum status st;
-        if (!v)
-            continue;
-        seen++;
-        if (!emitting)
-            continue;
-        if (left-- <= 0) {
-            *ret_cut = true;
-            emitting = false;
-            continue;
-        }
-        st = load(s, v, q->values, &kv);
-        if (st != ST_OK)
-            return st;
-        emitting = emit_fn(&kv, arg);
+/* Has the slice seen what it may? at: where the next one begins. */
+static bool slice_is_over(struct walk *w, int64_t visited, const struct keyindex *at)
+{
+    if (!w->query->visit_max || (visited < w->query->visit_max && w->bytes < w->query->visit_bytes_max))
+        return false;
+    w->result->unfinished = true;
+    w->result->next = keyindex_key(at);
+    return true;
+}
+
+static enum status visit(struct walk *w, const struct keyindex *k)
+{
+    const struct version *v = keyindex_at(k, w->query->rev);
+    struct mvcc_kv kv;
+    enum status st;
+
+    if (!v)
+        return ST_OK;
+    w->result->count++;
+    if (!w->emitting)
+        return ST_OK;
+    if (w->left-- <= 0) {
+        w->result->more = true;
+        w->emitting = false;
+        return ST_OK;
     }
-    *ret_seen = seen;
+    st = load(w->store, v, w->query->values, &kv);
+    if (st != ST_OK)
+        return st;
+    w->bytes += kv.key.len + kv.value.len;
+    w->emitting = w->emit_fn(&kv, w->arg);
     return ST_OK;
 }
 
-static enum status range_down(struct mvcc *s, const struct mvcc_query *q, mvcc_emit_fn emit_fn, void *arg,
-                              int64_t *ret_seen, bool *ret_cut)
+static enum status range_up(struct walk *w)
 {
-    int64_t seen = 0, left = q->limit ? q->limit : INT64_MAX;
-    struct cursor c = q->span.open ? index_end(s->index) : index_seek(s->index, q->span.to);
-    bool emitting = true;
-    struct mvcc_kv kv;
+    struct cursor c = index_seek(w->store->index, w->query->span.from);
+    enum status st = ST_OK;
+    const struct keyindex *k;
+    int64_t visited = 0;
 
-    while (cursor_back(s->index, &c)) {
-        const struct keyindex *k = cursor_key(&c);
-        const struct version *v;
-        enum status st;
-        if (slice_compare(keyindex_key(k), q->span.from) < 0)
+    while (st == ST_OK && (w->emitting || w->counting) && (k = cursor_key(&c)) && is_inside(&w->query->span, k)) {
+        if (slice_is_over(w, visited++, k))
             break;
-        v = keyindex_at(k, q->rev);
-        if (!v)
-            continue;
-        seen++;
-        if (!emitting)
-            continue;
-        if (left-- <= 0) {
-            *ret_cut = true;
-            emitting = false;
-            continue;
-        }
-        st = load(s, v, q->values, &kv);
-        if (st != ST_OK)
-            return st;
-        emitting = emit_fn(&kv, arg);
+        st = visit(w, k);
+        cursor_next(&c);
     }
-    *ret_seen = seen;
-    return ST_OK;
+    return st;
+}
+
+static enum status range_down(struct walk *w)
+{
+    const struct mvcc_span *span = &w->query->span;
+    struct cursor c = span->open ? index_end(w->store->index) : index_seek(w->store->index, span->to);
+    const struct keyindex *k, *last = NULL;
+    enum status st = ST_OK;
+    int64_t visited = 0;
+
+    while (st == ST_OK && (w->emitting || w->counting) && cursor_back(w->store->index, &c)) {
+        k = cursor_key(&c);
+        if (slice_compare(keyindex_key(k), span->from) < 0 || (last && slice_is_over(w, visited, last)))
+            break;
+        st = visit(w, k);
+        last = k;
+        visited++;
+    }
+    return st;
 }
 
 /* The length of the group's name if the key has a delimiter at or behind the offset; 0: it stands for itself. */
@@ -135,93 +158,102 @@ static size_t group_len(const struct mvcc_query *q, struct slice key)
     return found ? (size_t)(found - key.data) + 1 : 0;
 }
 
-/* From child to child: behind a group the walk goes on at the first key that cannot be in it. */
-static enum status range_grouped(struct mvcc *s, const struct mvcc_query *q, mvcc_emit_fn emit_fn, void *arg,
-                                 int64_t *ret_seen, bool *ret_cut)
+/* Behind a group: the first key that cannot be in it. */
+static struct cursor leave_group(struct mvcc *s, struct cursor c, struct slice name, uint8_t delimiter)
 {
-    int64_t seen = 0, left = q->limit ? q->limit : INT64_MAX;
-    struct cursor c = index_seek(s->index, q->span.from);
     const struct keyindex *k;
 
-    while ((k = cursor_key(&c)) && is_inside(&q->span, k)) {
-        const struct version *v = keyindex_at(k, q->rev);
-        struct mvcc_kv kv = {0};
-        enum status st;
-        size_t len;
-        if (!v) {
+    if (delimiter == 0xff) { /* nothing sorts behind it at this place: walk */
+        while ((k = cursor_key(&c)) && slice_has_prefix(keyindex_key(k), name))
             cursor_next(&c);
-            continue;
-        }
-        if (left-- <= 0) {
-            *ret_cut = true;
+        return c;
+    }
+    buf_clear(&s->scratch_key);
+    buf_append_slice(&s->scratch_key, name);
+    s->scratch_key.data[s->scratch_key.end - 1]++;
+    return index_seek(s->index, buf_slice(&s->scratch_key));
+}
+
+/* From child to child. */
+static enum status range_grouped(struct walk *w)
+{
+    const struct mvcc_query *q = w->query;
+    struct cursor c = index_seek(w->store->index, q->span.from);
+    const struct keyindex *k;
+    int64_t visited = 0;
+
+    while (w->emitting && (k = cursor_key(&c)) && is_inside(&q->span, k)) {
+        const struct version *v = keyindex_at(k, q->rev);
+        size_t len = v ? group_len(q, keyindex_key(k)) : 0;
+        if (slice_is_over(w, visited++, k))
             break;
-        }
-        seen++;
-        len = group_len(q, keyindex_key(k));
-        if (!len) {
-            st = load(s, v, q->values, &kv);
+        if (!v || !len) {
+            enum status st = visit(w, k);
             if (st != ST_OK)
                 return st;
-            if (!emit_fn(&kv, arg))
-                break;
             cursor_next(&c);
-            continue;
+        } else if (w->left-- <= 0) {
+            w->result->more = true;
+            w->emitting = false;
+        } else {
+            struct mvcc_kv group = {.group = true, .key = slice_of(k->key, len)};
+            w->result->count++;
+            w->emitting = w->emit_fn(&group, w->arg);
+            c = leave_group(w->store, c, group.key, q->delimiter);
         }
-        kv.group = true;
-        kv.key = slice_of(k->key, len);
-        if (!emit_fn(&kv, arg))
-            break;
-        if (q->delimiter == 0xff) { /* nothing sorts behind it at this place: walk */
-            struct slice name = slice_of(k->key, len);
-            while ((k = cursor_key(&c)) && slice_has_prefix(keyindex_key(k), name))
-                cursor_next(&c);
-            continue;
-        }
-        buf_clear(&s->scratch_key);
-        buf_append(&s->scratch_key, k->key, len);
-        s->scratch_key.data[s->scratch_key.end - 1]++;
-        c = index_seek(s->index, buf_slice(&s->scratch_key));
     }
-    *ret_seen = seen;
+    /* What the limit cut off was met, and is not among those emitted. */
+    if (w->result->more && w->result->count > q->limit)
+        w->result->count = q->limit;
     return ST_OK;
 }
 
-static enum status range_point(struct mvcc *s, const struct mvcc_query *q, mvcc_emit_fn emit_fn, void *arg,
-                               int64_t *ret_seen)
+static enum status range_point(struct walk *w)
 {
+    const struct mvcc_query *q = w->query;
     struct mvcc_kv kv;
-    enum status st = mvcc_get(s, q->span.from, q->rev, q->values, &kv);
+    enum status st = mvcc_get(w->store, q->span.from, q->rev, q->values, &kv);
 
-    *ret_seen = st == ST_OK;
-    if (st == ST_OK && !q->count_only)
-        emit_fn(&kv, arg);
+    w->result->count = st == ST_OK;
+    if (st == ST_OK && w->emitting)
+        w->emit_fn(&kv, w->arg);
     return st == ST_NOT_FOUND ? ST_OK : st;
+}
+
+static enum status range_walk(struct walk *w)
+{
+    const struct mvcc_query *q = w->query;
+
+    if (q->span.point)
+        return range_point(w);
+    if (mvcc_span_is_empty(&q->span))
+        return ST_OK;
+    if (q->grouped)
+        return range_grouped(w);
+    return q->descending ? range_down(w) : range_up(w);
 }
 
 enum status mvcc_range(struct mvcc *s, const struct mvcc_query *query, mvcc_emit_fn emit_fn, void *arg,
                        struct mvcc_range_result *ret_result)
 {
     struct mvcc_range_result result = {.rev = query->rev ? query->rev : mvcc_pending_revision(s)};
+    bool cheap = count_is_cheap(s, query->rev) && !query->grouped && !query->visit_max;
+    struct walk w = {.store = s,
+                     .query = query,
+                     .emit_fn = emit_fn,
+                     .arg = arg,
+                     .left = query->limit ? query->limit : INT64_MAX,
+                     .counting = !cheap && !query->no_count,
+                     .emitting = !query->count_only,
+                     .result = &result};
     enum status st = mvcc_check_rev(s, query->rev);
 
+    if (st == ST_OK)
+        st = range_walk(&w);
     if (st != ST_OK)
         return st;
-    if (query->span.point)
-        st = range_point(s, query, emit_fn, arg, &result.count);
-    else if (mvcc_span_is_empty(&query->span))
-        st = ST_OK;
-    else if (query->grouped)
-        st = range_grouped(s, query, emit_fn, arg, &result.count, &result.more);
-    else if (query->count_only && count_is_cheap(s, query->rev))
-        result.count = count_now(s, &query->span);
-    else if (query->descending)
-        st = range_down(s, query, emit_fn, arg, &result.count, &result.more);
-    else
-        st = range_up(s, query, emit_fn, arg, &result.count, &result.more);
-    if (st != ST_OK)
-        return st;
-    if (!query->span.point && !query->grouped && !mvcc_span_is_empty(&query->span) && count_is_cheap(s, query->rev))
-        result.count = count_now(s, &query->span);
+    if (cheap)
+        result.count = mvcc_count(s, &query->span);
     *ret_result = result;
     return ST_OK;
 }

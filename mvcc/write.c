@@ -34,7 +34,7 @@ static void add_record(struct mvcc *s, const struct mvcc_kv *kv, bool tombstone)
     index_add(s->index, kv->key, s->revision + 1, (uint32_t)sub, tombstone);
 }
 
-void mvcc_put(struct mvcc *s, struct slice key, struct slice value, int64_t lease)
+enum status mvcc_put(struct mvcc *s, struct slice key, struct slice value, int64_t lease)
 {
     const struct keyindex *k = index_find(s->index, key);
     struct mvcc_kv kv = {.key = key,
@@ -49,15 +49,18 @@ void mvcc_put(struct mvcc *s, struct slice key, struct slice value, int64_t leas
     if (k && keyindex_is_alive(k)) {
         const struct version *all = keyindex_versions(k), *newest = &all[k->count - 1];
         struct mvcc_kv old;
+        enum status st;
         bool tombstone;
         kv.create_rev = all[newest->first].main;
         kv.version = (int64_t)(k->count - newest->first) + 1;
-        /* Only the creation time needs the record; one that cannot be read gets the present one, here and on no other replica: so the
-         * caller ends the process on damage before it comes to that. */
-        if (store_read(s, newest->main, newest->sub, &old, &tombstone) == ST_OK)
-            kv.create_time_ns = old.create_time_ns;
+        /* Only the creation time needs the record. */
+        st = store_read(s, newest->main, newest->sub, &old, &tombstone);
+        if (st != ST_OK)
+            return st == ST_NOT_FOUND ? ST_CORRUPT : st;
+        kv.create_time_ns = old.create_time_ns;
     }
     add_record(s, &kv, false);
+    return ST_OK;
 }
 
 int64_t mvcc_delete(struct mvcc *s, const struct mvcc_span *span)

@@ -7,7 +7,8 @@ libnode_a_SOURCES = \
 	raftd/node/apply.c \
 	raftd/node/command.c raftd/node/command.h \
 	raftd/node/internal.h \
-	raftd/node/kv.h raftd/node/kv_apply.c raftd/node/kv_check.c raftd/node/kv_read.c \
+	raftd/node/kv.h raftd/node/kv_apply.c raftd/node/kv_check.c raftd/node/kv_encode.c \
+	raftd/node/kv_range.c raftd/node/kv_range.h \
 	raftd/node/members.c raftd/node/members.h \
 	raftd/node/node.c raftd/node/node.h \
 	raftd/node/request.c \
@@ -27,3 +28,11 @@ raftd_raftd_SOURCES = \
 	raftd/storage_thread.c raftd/storage_thread.h
 raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a \
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
+
+if HAVE_CMOCKA
+check_PROGRAMS += test_kv_range
+TESTS += test_kv_range
+test_kv_range_SOURCES = tests/unit/test_kv_range.c tests/unit/check.h
+test_kv_range_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+test_kv_range_LDADD = libnode.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) $(PROTOBUFC_LIBS)
+endif

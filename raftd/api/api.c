@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/limits.h"
 #include "common/mem.h"
 #include "raftd/api/internal.h"
 
@@ -12,8 +13,13 @@
 
 void api_reply(struct grpc_call *call, struct slice answer)
 {
-    uint8_t *p = grpc_call_message(call, answer.len);
+    uint8_t *p;
 
+    if (answer.len > ANSWER_BYTES_MAX) {
+        api_fail(call, ST_ANSWER_TOO_LARGE);
+        return;
+    }
+    p = grpc_call_message(call, answer.len);
     if (answer.len)
         memcpy(p, answer.data, answer.len);
     grpc_call_finish(call, ST_OK, NULL);
@@ -47,6 +53,7 @@ void api_fill_header(struct api *a, Etcdserverpb__ResponseHeader *h, int64_t rev
 /* ---- calls that wait for the node ---- */
 
 struct wait {
+    struct api_pending pending;
     struct api *api;
     struct grpc_call *call;
     struct node_request *request;
@@ -69,16 +76,22 @@ static void on_node_done(void *arg, enum status st, struct slice answer)
     free(w);
 }
 
-void api_on_wait_canceled(struct grpc_call *call, void *service_arg)
+static void wait_cancel(struct api *a, struct api_pending *p)
 {
-    struct api *a = service_arg;
-    struct wait *w = grpc_call_data(call);
+    struct wait *w = (struct wait *)p;
 
-    if (!w)
-        return;
     node_cancel(a->node, w->request);
-    grpc_call_set_data(call, NULL);
     free(w);
+}
+
+void api_on_pending_canceled(struct grpc_call *call, void *service_arg)
+{
+    struct api_pending *p = grpc_call_data(call);
+
+    if (!p)
+        return;
+    grpc_call_set_data(call, NULL);
+    p->cancel_fn(service_arg, p);
     grpc_call_finish(call, ST_CANCELED, NULL);
 }
 
@@ -86,7 +99,7 @@ static struct wait *wait_new(struct api *a, struct grpc_call *call, struct slice
 {
     struct wait *w = mem_alloc(sizeof *w + message.len);
 
-    *w = (struct wait){.api = a, .call = call, .then_fn = then_fn, .message_len = message.len};
+    *w = (struct wait){.pending = {wait_cancel}, .api = a, .call = call, .then_fn = then_fn, .message_len = message.len};
     if (message.len)
         memcpy(w->message, message.data, message.len);
     return w;
@@ -191,7 +204,7 @@ const struct grpc_method *api_methods(unsigned *ret_count)
             .path = rows[i].path,
             .client_streams = rows[i].flags & METHOD_STREAMS,
             .on_message = on_message,
-            .on_cancel = rows[i].on_cancel ? rows[i].on_cancel : api_on_wait_canceled,
+            .on_cancel = rows[i].on_cancel ? rows[i].on_cancel : api_on_pending_canceled,
             .on_writable = rows[i].on_writable,
         };
     *ret_count = ROW_COUNT;
@@ -207,6 +220,8 @@ struct api *api_new(struct loop *l, struct node *n)
     a->loop = l;
     a->node = n;
     arena_init(&a->arena);
+    TAILQ_INIT(&a->long_ranges);
+    loop_timer_init(&a->next_slice, api_range_next_slice, a);
     api_watch_init(a);
     return a;
 }
@@ -215,6 +230,8 @@ void api_free(struct api *a)
 {
     if (!a)
         return;
+    INVARIANT(TAILQ_EMPTY(&a->long_ranges)); /* the calls are gone */
+    loop_timer_cancel(a->loop, &a->next_slice);
     api_watch_fini(a);
     arena_fini(&a->arena);
     buf_fini(&a->answer);

@@ -10,9 +10,12 @@
 #include "proto/arena.h"
 #include "proto/rpc.pb-c.h"
 #include "raftd/api/api.h"
+#include "raftd/node/kv_range.h"
 
 struct watch;
 struct watch_stream;
+struct long_range;
+TAILQ_HEAD(long_ranges, long_range);
 TAILQ_HEAD(watch_list, watch);
 
 struct api {
@@ -20,6 +23,10 @@ struct api {
     struct node *node;
     struct arena arena; /* the request being handled */
     struct buf answer;  /* and its answer */
+    /* ranges that take more than one slice (long_range.c) */
+    struct long_ranges long_ranges;
+    struct loop_timer next_slice;
+    uint64_t sliced_bytes; /* of their answers */
     /* watches */
     struct watch_hub *hub;
     TAILQ_HEAD(watch_streams, watch_stream) streams;
@@ -60,8 +67,18 @@ void api_propose(struct api *a, struct grpc_call *call, enum command_kind kind, 
 /* then_fn is called, with the bytes of the request, once a read is linearizable. */
 typedef void (*api_read_fn)(struct api *a, struct grpc_call *call, struct slice message);
 void api_read(struct api *a, struct grpc_call *call, struct slice message, api_read_fn then_fn);
+
+/* What a unary call that is under way hangs on; its call data. */
+struct api_pending {
+    /* The client has gone: forget the call. */
+    void (*cancel_fn)(struct api *a, struct api_pending *p);
+};
 /* on_cancel of such calls. */
-void api_on_wait_canceled(struct grpc_call *call, void *service_arg);
+void api_on_pending_canceled(struct grpc_call *call, void *service_arg);
+
+/* long_range.c: the first slice of x, which is taken, is in a->answer and was not the last. */
+void api_range_go_on(struct api *a, struct grpc_call *call, struct kv_range *x);
+void api_range_next_slice(void *arg); /* next_slice's */
 
 /* kv.c */
 void api_kv_range(struct api *a, struct grpc_call *call, struct slice message);

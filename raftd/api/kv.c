@@ -4,22 +4,36 @@
 
 #include "common/limits.h"
 
-static void answer_range(struct api *a, struct grpc_call *call, struct slice message)
+/* Most ranges are one slice, and answered at once. */
+static void read_range(struct api *a, struct grpc_call *call, const Etcdserverpb__RangeRequest *r)
 {
-    Etcdserverpb__RangeRequest *r =
-        etcdserverpb__range_request__unpack(&a->arena.allocator, message.len, message.data);
     struct kv_header h;
+    struct kv_range x;
     enum status st;
 
-    INVARIANT(r != NULL); /* it was decoded before */
     node_get_header(a->node, &h);
+    kv_range_init(&x, node_store(a->node), &h, r);
     buf_clear(&a->answer);
-    st = kv_range(node_store(a->node), &h, r, &a->answer);
-    arena_reset(&a->arena);
+    st = kv_range_step(&x, KV_RANGE_SLICE_KEYS, &a->answer);
+    if (st == ST_OK && !kv_range_is_done(&x)) {
+        api_range_go_on(a, call, &x);
+        return;
+    }
+    kv_range_fini(&x);
     if (st == ST_OK)
         api_reply(call, buf_slice(&a->answer));
     else
         api_fail(call, st);
+}
+
+static void answer_range(struct api *a, struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__RangeRequest *r =
+        etcdserverpb__range_request__unpack(&a->arena.allocator, message.len, message.data);
+
+    INVARIANT(r != NULL); /* it was decoded before */
+    read_range(a, call, r);
+    arena_reset(&a->arena);
 }
 
 void api_kv_range(struct api *a, struct grpc_call *call, struct slice message)
@@ -27,21 +41,14 @@ void api_kv_range(struct api *a, struct grpc_call *call, struct slice message)
     Etcdserverpb__RangeRequest *r =
         etcdserverpb__range_request__unpack(&a->arena.allocator, message.len, message.data);
     enum status st = r ? kv_check_range(r) : ST_BAD_MESSAGE;
-    bool serializable = r && r->serializable;
-    struct kv_header h;
 
-    if (st == ST_OK && serializable) {
-        node_get_header(a->node, &h);
-        buf_clear(&a->answer);
-        st = kv_range(node_store(a->node), &h, r, &a->answer);
-    }
-    arena_reset(&a->arena);
     if (st != ST_OK)
         api_fail(call, st);
-    else if (serializable)
-        api_reply(call, buf_slice(&a->answer));
+    else if (r->serializable)
+        read_range(a, call, r);
     else
         api_read(a, call, message, answer_range);
+    arena_reset(&a->arena);
 }
 
 void api_kv_put(struct api *a, struct grpc_call *call, struct slice message)

@@ -6,5 +6,6 @@ libapi_a_SOURCES = \
 	raftd/api/health.c \
 	raftd/api/internal.h \
 	raftd/api/kv.c \
+	raftd/api/long_range.c \
 	raftd/api/maintenance.c \
 	raftd/api/watch.c

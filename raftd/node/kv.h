@@ -32,7 +32,7 @@ enum status kv_check_txn(const Etcdserverpb__TxnRequest *r, const struct kv_limi
 /* Only ranges in both branches: answered without a log entry. *ret_serializable: every one of them is. */
 bool kv_txn_is_read_only(const Etcdserverpb__TxnRequest *r, bool *ret_serializable);
 
-/* ---- reads: append a RangeResponse / TxnResponse to out ---- */
+/* ---- reads: append a RangeResponse / TxnResponse to out; in one piece (kv_range.h: in slices) ---- */
 enum status kv_range(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__RangeRequest *r,
                      struct buf *out) MUST_CHECK;
 enum status kv_txn_read(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,

@@ -62,14 +62,14 @@ static enum status do_put(struct mvcc *store, const struct kv_header *h, const E
         /* The old value's slice is valid until the next call into the store: the put is that call, and copies it. */
         struct buf copy = {0};
         buf_append_slice(&copy, old.value);
-        mvcc_put(store, bytes_of(&r->key), buf_slice(&copy), r->ignore_lease ? old.lease : r->lease);
+        st = mvcc_put(store, bytes_of(&r->key), buf_slice(&copy), r->ignore_lease ? old.lease : r->lease);
         buf_fini(&copy);
     } else {
-        mvcc_put(store, bytes_of(&r->key), bytes_of(&r->value), r->ignore_lease ? old.lease : r->lease);
+        st = mvcc_put(store, bytes_of(&r->key), bytes_of(&r->value), r->ignore_lease ? old.lease : r->lease);
     }
-    if (out)
+    if (out && st == ST_OK)
         kv_encode_header(out, PUT_HEADER, h, mvcc_pending_revision(store));
-    return ST_OK;
+    return st;
 }
 
 static bool write_prev(const struct mvcc_kv *kv, void *arg)
