@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What reading and writing files costs, in any directories side by side.
 
-    tests/bench/mount.py --minfuse tmpfs=/dev/shm raftfs=/mnt/config local=/mnt/config/.local
+    tests/bench/mount.py --minfuse tmpfs=/dev/shm raftfs=/mnt/config linearizable=/mnt/config/.linearizable
 
 Each DIR gets a directory (or, where directories cannot be made, files) of its own for the run, with 1000 files of 256 bytes. Every
 measurement takes the directories in turn within each round, so that what else the machine does falls on all. Ratios are to the first
