@@ -82,14 +82,22 @@ def _literal(name, value):
 
 
 class Channel:
+    """A connection to host:port; with port None, to the Unix socket at the path `host`. window_bytes: of answers under way."""
+
     def __init__(self, host, port, timeout_seconds=5, window_bytes=OUR_WINDOW_BYTES):
-        """window_bytes: of answers under way, on the connection."""
-        self._sock = socket.create_connection((host, port), timeout_seconds)
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._authority = f"{host}:{port}"
+        if port is None:
+            self._sock = socket.socket(socket.AF_UNIX)
+            self._sock.settimeout(timeout_seconds)
+            self._sock.connect(str(host))
+            self._authority = "localhost"
+        else:
+            self._sock = socket.create_connection((host, port), timeout_seconds)
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._authority = f"{host}:{port}"
         self._received = b""
         self.pongs = 0  # answers to pings of ours
         self._stream = -1
+        self._response, self._ended = b"", True
         self._connection_window = WINDOW_BYTES
         self._stream_window = self._initial_window = WINDOW_BYTES
         settings = struct.pack(">HI", INITIAL_WINDOW, OUR_WINDOW_BYTES)
@@ -162,8 +170,14 @@ class Channel:
             raise CallFailed(f"{path}: {error}") from error
 
     def _call(self, path, message):
+        self.send(path, message)
+        return self.receive(path)
+
+    def send(self, path, message=b""):
+        """The request alone: receive() gets the answer, when the server gives one."""
         self._stream += 2
         self._stream_window = self._initial_window
+        self._response, self._ended = b"", False
         headers = b"".join(
             _literal(name, value)
             for name, value in (
@@ -176,23 +190,29 @@ class Channel:
             )
         )
         body = grpc_frame(message)
-        self._sock.sendall(self._frame(HEADERS, END_HEADERS, self._stream, headers))
-        response, ended = b"", False
-        while body and not ended:
+        out = self._frame(HEADERS, END_HEADERS, self._stream, headers)
+        while body and not self._ended:
             size = min(len(body), FRAME_BYTES_MAX, self._connection_window, self._stream_window)
             if size <= 0:
-                kind, flags, payload = self._next_frame()
-                response += payload if kind == DATA else b""
-                ended = kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM)
+                self._sock.sendall(out)
+                out = b""
+                self._take_frame()
                 continue
             part, body = body[:size], body[size:]
             self._connection_window -= size
             self._stream_window -= size
-            self._sock.sendall(self._frame(DATA, 0 if body else END_STREAM, self._stream, part))
-        while not ended:
-            kind, flags, payload = self._next_frame()
-            response += payload if kind == DATA else b""
-            ended = kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM)
-        if len(response) < 5:
+            out += self._frame(DATA, 0 if body else END_STREAM, self._stream, part)
+        self._sock.sendall(out)
+
+    def _take_frame(self):
+        kind, flags, payload = self._next_frame()
+        self._response += payload if kind == DATA else b""
+        self._ended = kind == RST_STREAM or (kind in (DATA, HEADERS) and bool(flags & END_STREAM))
+
+    def receive(self, path=""):
+        """The response to what send() asked."""
+        while not self._ended:
+            self._take_frame()
+        if len(self._response) < 5:
             raise CallFailed(f"{path}: answered without a message")
-        return response[5:]
+        return self._response[5:]

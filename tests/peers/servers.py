@@ -77,19 +77,20 @@ def free_port():
     raise ServerError("no free port")
 
 
-def _die_with_parent():
+def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Node:
     """One member. Life: start, any of stop/kill9/pause/resume, start again; close() at the end."""
 
-    def __init__(self, program, directory, name="n0", flags=(), token="raftfs-test", peer_port=None):
+    def __init__(self, program, directory, name="n0", flags=(), token="raftfs-test", peer_port=None, host=None):
         self.program = program
         self.directory = pathlib.Path(directory)
         self.name = name
         self.flags = list(flags)
         self.token = token
+        self.host = host  # a network.Host to live on; None: this one
         self.client_port = free_port()
         self.peer_port = peer_port or free_port()
         self.initial_cluster = f"{name}={self.peer_url}"
@@ -101,11 +102,16 @@ class Node:
 
     @property
     def client_url(self):
-        return f"http://127.0.0.1:{self.client_port}"
+        """A host of its own is not reached by TCP from here, whether cut off or not: by a Unix socket it is."""
+        return f"unix://{self.socket_path}" if self.host else f"http://127.0.0.1:{self.client_port}"
+
+    @property
+    def socket_path(self):
+        return self.directory / f"{self.name}.sock"
 
     @property
     def peer_url(self):
-        return f"http://127.0.0.1:{self.peer_port}"
+        return f"http://{self.host.address if self.host else '127.0.0.1'}:{self.peer_port}"
 
     @property
     def data_dir(self):
@@ -141,11 +147,16 @@ class Node:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=_die_with_parent
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=self._before_exec
             )
         self.paused = False
         if wait:
             self.wait_ready()
+
+    def _before_exec(self):
+        die_with_parent()
+        if self.host:
+            self.host.enter()
 
     def stop(self):
         """SIGTERM, and its exit status; a server that ignores it is killed and reported."""
@@ -191,13 +202,19 @@ class Node:
     def __exit__(self, *_):
         self.close()
 
-    def call(self, path, message=b"", timeout_seconds=5):
-        """One gRPC call on a connection of its own; h2c.CallFailed when it fails."""
+    def channel(self, timeout_seconds=5):
+        """A connection for many calls; h2c.CallFailed if there is none."""
         try:
-            with h2c.Channel("127.0.0.1", self.client_port, timeout_seconds) as channel:
-                return channel.call(path, message)
+            if self.host:
+                return h2c.Channel(self.socket_path, None, timeout_seconds)
+            return h2c.Channel("127.0.0.1", self.client_port, timeout_seconds)
         except OSError as error:
             raise h2c.CallFailed(f"{self.name}: {error}") from error
+
+    def call(self, path, message=b"", timeout_seconds=5):
+        """One gRPC call on a connection of its own; h2c.CallFailed when it fails."""
+        with self.channel(timeout_seconds) as channel:
+            return channel.call(path, message)
 
     def is_ready(self):
         """Does it answer a linearizable read?"""
@@ -239,10 +256,10 @@ class Node:
 
 
 class Cluster:
-    """N members that know each other from the start, named n0, n1, ..."""
+    """N members that know each other from the start, named n0, n1, ...; each on its host, where hosts are given."""
 
-    def __init__(self, program, n, directory, flags=(), token="raftfs-test"):
-        self.nodes = [Node(program, directory, f"n{i}", flags, token) for i in range(n)]
+    def __init__(self, program, n, directory, flags=(), token="raftfs-test", hosts=None):
+        self.nodes = [Node(program, directory, f"n{i}", flags, token, host=hosts[i] if hosts else None) for i in range(n)]
         initial = ",".join(node.initial_cluster for node in self.nodes)
         for node in self.nodes:
             node.initial_cluster = initial

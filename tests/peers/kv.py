@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""etcd's KV service in a few words, over a Channel: what tests ask all the time. Errors are h2c.CallFailed."""
+
+import h2c
+
+PUT = "/etcdserverpb.KV/Put"
+RANGE = "/etcdserverpb.KV/Range"
+STATUS = "/etcdserverpb.Maintenance/Status"
+PAGE = 10000
+
+
+def revision_of(response):
+    """The revision in the header of any parsed response."""
+    return h2c.parse(response[1][0]).get(3, [0])[0]
+
+
+def put_message(key, value):
+    return h2c.field(1, key) + h2c.field(2, value)
+
+
+def get_message(key, serializable=False):
+    return h2c.field(1, key) + h2c.field(7, int(serializable))
+
+
+def put(channel, key, value):
+    """The revision of the write."""
+    return revision_of(h2c.parse(channel.call(PUT, put_message(key, value))))
+
+
+def value_in(answer):
+    """The value in the answer to get_message; None if the key is not there."""
+    kvs = h2c.parse(answer).get(2)
+    return h2c.parse(kvs[0]).get(5, [b""])[0] if kvs else None
+
+
+def get(channel, key, serializable=False):
+    return value_in(channel.call(RANGE, get_message(key, serializable)))
+
+
+def prefix_end(prefix):
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def scan(channel, prefix, serializable=False):
+    """All keys that begin with prefix, as of one revision: {key: (value, mod revision)}."""
+    found, start, revision = {}, prefix, 0
+    while True:
+        request = h2c.field(1, start) + h2c.field(2, prefix_end(prefix)) + h2c.field(3, PAGE)
+        response = h2c.parse(channel.call(RANGE, request + h2c.field(4, revision) + h2c.field(7, int(serializable))))
+        revision = revision or revision_of(response)
+        for kv in map(h2c.parse, response.get(2, [])):
+            found[kv[1][0]] = kv.get(5, [b""])[0], kv[3][0]
+            start = kv[1][0] + b"\0"
+        if not response.get(3, [0])[0]:
+            return found
+
+
+class Status:
+    """Maintenance.Status of one member."""
+
+    def __init__(self, channel):
+        status = h2c.parse(channel.call(STATUS))
+        header = h2c.parse(status[1][0])
+        self.member_id = header.get(2, [0])[0]
+        self.leader = status.get(4, [0])[0]
+        self.term = status.get(6, [0])[0]
