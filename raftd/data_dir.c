@@ -145,6 +145,18 @@ static enum status identity_begin(int member_fd, struct data_dir *d, uint64_t cl
     return st;
 }
 
+static enum status check_owner(struct data_dir *d, const char *path, uint64_t member_id, struct error *ret_error)
+{
+    const struct member *is = members_find(&d->initial, d->member_id);
+    const struct member *wanted = d->member_id == member_id ? NULL : members_find(&d->initial, member_id);
+
+    if (!is || !wanted)
+        return ST_OK;
+    return error_set(ret_error, ST_BAD_ARGUMENT,
+                     "%s: the data of member %s; %s is another member of the same cluster and needs its own", path,
+                     is->name, wanted->name);
+}
+
 enum status data_dir_open(struct data_dir *d, const char *path, uint64_t cluster_id, uint64_t member_id,
                           const struct members *initial, struct error *ret_error)
 {
@@ -167,6 +179,8 @@ enum status data_dir_open(struct data_dir *d, const char *path, uint64_t cluster
         st = identity_read(member_fd, d, ret_error);
         if (st == ST_NOT_FOUND)
             st = identity_begin(member_fd, d, cluster_id, member_id, initial, ret_error);
+        else if (st == ST_OK)
+            st = check_owner(d, path, member_id, ret_error);
     }
     if (st == ST_OK && fsync(dir_fd) < 0)
         st = dir_error(ret_error, ST_IO, path, "cannot be synced");

@@ -30,8 +30,9 @@ struct data_dir {
 
 /*
  * Opens or makes it. An identity that is there wins over the given one (etcd: initial flags are ignored on a
- * restart). ST_BUSY: another process holds it. ST_CORRUPT: the identity is damaged, or it is missing where a log or store
- * stands.
+ * restart), unless the given one is another member of the same cluster: then the directory is a neighbour's copy, and two
+ * processes would vote as one member. ST_BAD_ARGUMENT: that. ST_BUSY: another process holds it. ST_CORRUPT: the identity is
+ * damaged, or it is missing where a log or store stands.
  */
 enum status data_dir_open(struct data_dir *d, const char *path, uint64_t cluster_id, uint64_t member_id,
                           const struct members *initial, struct error *ret_error) MUST_CHECK;
