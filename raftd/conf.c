@@ -78,16 +78,38 @@ uint64_t conf_cluster_id(const struct members *members)
     return get_be64(digest);
 }
 
-static enum status parse_urls(const char *flag, const char *text, struct conf_urls *ret_urls,
+/* What a URL is for, as far as it can be judged before it is used. */
+enum url_use { URL_TOLD, URL_DIALLED, URL_LISTENED };
+
+static enum status check_url(const char *flag, const struct url *url, enum url_use use, struct error *ret_error)
+{
+    struct sockaddr_storage address;
+    struct error inner = {0};
+    char text[300];
+    socklen_t len;
+
+    url_format(url, text, sizeof text);
+    if (url->tls && use != URL_TOLD)
+        return error_set(ret_error, ST_BAD_ARGUMENT, "--%s: %s: https needs TLS, which this build does not have", flag,
+                         text);
+    if (use == URL_LISTENED && url_resolve(url, true, &address, &len, &inner) != ST_OK)
+        return error_set(ret_error, ST_BAD_ARGUMENT, "--%s: %s", flag, inner.text);
+    return ST_OK;
+}
+
+static enum status parse_urls(const char *flag, const char *text, enum url_use use, struct conf_urls *ret_urls,
                               struct error *ret_error)
 {
     struct error inner = {0};
+    enum status st = ST_OK;
 
     if (url_parse_list(text, ret_urls->list, CONF_URLS_MAX, &ret_urls->count, &inner) != ST_OK)
         return error_set(ret_error, ST_BAD_ARGUMENT, "--%s: %s", flag, inner.text);
     if (!ret_urls->count)
         return error_set(ret_error, ST_BAD_ARGUMENT, "--%s: no URL", flag);
-    return ST_OK;
+    for (unsigned i = 0; st == ST_OK && i < ret_urls->count; i++)
+        st = check_url(flag, &ret_urls->list[i], use, ret_error);
+    return st;
 }
 
 /* One NAME=URL of --initial-cluster; several of one name are one member with several URLs. */
@@ -115,6 +137,9 @@ static enum status parse_initial(const char *text, struct initial_url *ret_list,
         *equals = 0;
         if (url_parse(equals + 1, &url, &inner) != ST_OK)
             return error_set(ret_error, ST_BAD_ARGUMENT, "--initial-cluster: %s: %s", word, inner.text);
+        if (url.tls)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "--initial-cluster: %s: %s: https needs TLS, which this build "
+                             "does not have", word, equals + 1);
         url_format(&url, canonical, sizeof canonical);
         ret_list[n++] = (struct initial_url){.name = word, .url = mem_text(canonical)};
         *ret_count = n;
@@ -179,10 +204,12 @@ static enum status parse_cluster(struct conf *c, struct error *ret_error)
     struct buf text = {0};
     enum status st;
 
-    if (*c->flags.initial_cluster)
-        buf_append_text(&text, c->flags.initial_cluster);
-    else
-        buf_printf(&text, "%s=%s", c->flags.name, c->flags.initial_advertise_peer_urls);
+    buf_append_text(&text, c->flags.initial_cluster);
+    for (unsigned i = 0; !*c->flags.initial_cluster && i < c->advertise_peer.count; i++) {
+        char url[300];
+        url_format(&c->advertise_peer.list[i], url, sizeof url);
+        buf_printf(&text, "%s%s=%s", i ? "," : "", c->flags.name, url);
+    }
     buf_append_byte(&text, 0);
     st = parse_initial(c->flags.initial_cluster, list, RAFT_VOTERS_MAX * CONF_URLS_MAX, &count, (char *)text.data,
                        ret_error);
@@ -240,13 +267,13 @@ enum status conf_parse(struct conf *c, int argc, char **argv, char **envp, struc
         return st;
     st = check_rules(c, argc, argv, ret_error);
     if (st == ST_OK)
-        st = parse_urls("listen-client-urls", f->listen_client_urls, &c->listen_client, ret_error);
+        st = parse_urls("listen-client-urls", f->listen_client_urls, URL_LISTENED, &c->listen_client, ret_error);
     if (st == ST_OK)
-        st = parse_urls("advertise-client-urls", f->advertise_client_urls, &c->advertise_client, ret_error);
+        st = parse_urls("advertise-client-urls", f->advertise_client_urls, URL_TOLD, &c->advertise_client, ret_error);
     if (st == ST_OK)
-        st = parse_urls("listen-peer-urls", f->listen_peer_urls, &c->listen_peer, ret_error);
+        st = parse_urls("listen-peer-urls", f->listen_peer_urls, URL_LISTENED, &c->listen_peer, ret_error);
     if (st == ST_OK)
-        st = parse_urls("initial-advertise-peer-urls", f->initial_advertise_peer_urls, &c->advertise_peer,
+        st = parse_urls("initial-advertise-peer-urls", f->initial_advertise_peer_urls, URL_DIALLED, &c->advertise_peer,
                         ret_error);
     if (st == ST_OK)
         st = parse_cluster(c, ret_error);

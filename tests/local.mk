@@ -9,6 +9,7 @@ pytest_files = \
 	tests/cluster/test_crash.py \
 	tests/cluster/test_partition.py \
 	tests/cluster/test_replication.py \
+	tests/cluster/test_start.py \
 	tests/compat/test_client.py \
 	tests/compat/test_etcdctl.py
 TESTS += $(pytest_files)
