@@ -79,14 +79,14 @@ void frame_append_message(struct buf *out, const struct raft_message *m)
     frame_close(out, len);
 }
 
-enum status frame_next(struct slice bytes, struct slice *ret_payload, size_t *ret_frame_len)
+enum status frame_next(struct slice bytes, size_t payload_bytes_max, struct slice *ret_payload, size_t *ret_frame_len)
 {
     uint32_t len;
 
     if (bytes.len < FRAME_HEADER_BYTES)
         return ST_NOT_FOUND;
     len = get_le32(bytes.data);
-    if (len > PEER_FRAME_BYTES_MAX)
+    if (len > payload_bytes_max)
         return ST_CORRUPT;
     if (bytes.len - FRAME_HEADER_BYTES < len)
         return ST_NOT_FOUND;

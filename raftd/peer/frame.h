@@ -35,9 +35,10 @@ void frame_append_message(struct buf *out, const struct raft_message *m);
 
 /*
  * The first frame in the bytes: ST_OK with its payload and the length of the whole frame; ST_NOT_FOUND if more bytes are
- * needed; ST_CORRUPT for a wrong checksum or a length over PEER_FRAME_BYTES_MAX.
+ * needed; ST_CORRUPT for a wrong checksum or a payload over payload_bytes_max.
  */
-enum status frame_next(struct slice bytes, struct slice *ret_payload, size_t *ret_frame_len) MUST_CHECK;
+enum status frame_next(struct slice bytes, size_t payload_bytes_max, struct slice *ret_payload,
+                       size_t *ret_frame_len) MUST_CHECK;
 
 /* The kind of a payload; 0 for an empty one. */
 int frame_kind(struct slice payload);

@@ -30,7 +30,7 @@ static const char *link_take_frames(struct link_socket *s)
     size_t len;
     enum status st;
 
-    while ((st = frame_next(buf_slice(&s->in), &payload, &len)) == ST_OK) {
+    while ((st = frame_next(buf_slice(&s->in), s->frame_bytes_max, &payload, &len)) == ST_OK) {
         if (!s->frame_fn(s->arg, payload))
             return "refused";
         buf_consume(&s->in, len);

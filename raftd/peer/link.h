@@ -19,6 +19,7 @@ struct link_socket {
     struct loop_task flush;
     struct buf in, out;
     bool connecting; /* not writable for the first time */
+    size_t frame_bytes_max; /* a larger payload is damage; the owner may change it at any time */
     /* A whole frame's payload; return false to close. May not close the link itself. */
     bool (*frame_fn)(void *arg, struct slice payload);
     /* The connection is up (a dialled one). */

@@ -21,6 +21,8 @@
 #define DIAL_TIMEOUT_NS (1000 * NS_PER_MS)
 #define PEER_URLS_MAX 8
 
+_Static_assert(PEER_GUESTS_MAX > RAFT_VOTERS_MAX, "when all members have greeted, there is room for one who has not");
+
 /* A member we dial. */
 struct peer {
     struct peers *peers;
@@ -49,7 +51,8 @@ struct peers {
     struct peers_options options;
     struct peer *list[RAFT_VOTERS_MAX];
     unsigned count;
-    TAILQ_HEAD(, guest) guests;
+    TAILQ_HEAD(, guest) guests; /* oldest first */
+    unsigned guest_count;
 };
 
 static struct peer *peers_find(struct peers *p, uint64_t id)
@@ -126,8 +129,11 @@ static void peer_dial(struct peer *peer)
         peer_on_closed(peer, error.text);
         return;
     }
-    peer->link = (struct link_socket){
-        .frame_fn = peer_on_frame, .open_fn = peer_on_open, .closed_fn = peer_on_closed, .arg = peer};
+    peer->link = (struct link_socket){.frame_fn = peer_on_frame,
+                                      .open_fn = peer_on_open,
+                                      .closed_fn = peer_on_closed,
+                                      .frame_bytes_max = PEER_GREETING_BYTES_MAX,
+                                      .arg = peer};
     link_start(&peer->link, o->loop, fd, true, o->dead_ns);
     loop_timer_set(o->loop, &peer->timer, loop_now_ns(o->loop) + DIAL_TIMEOUT_NS);
 }
@@ -190,6 +196,7 @@ static void guest_free(struct guest *guest)
     loop_timer_cancel(guest->peers->options.loop, &guest->timer);
     link_close(&guest->link);
     TAILQ_REMOVE(&guest->peers->guests, guest, list_link);
+    guest->peers->guest_count--;
     free(guest);
 }
 
@@ -228,10 +235,24 @@ static const char *guest_judge(struct guest *guest, const struct greeting *g)
     return NULL;
 }
 
+/* The first one, oldest first, of that member; with id 0 one that has not greeted. */
+static struct guest *guest_find(struct peers *p, uint64_t id)
+{
+    struct guest *guest;
+
+    TAILQ_FOREACH(guest, &p->guests, list_link)
+    {
+        if (guest->id == id)
+            return guest;
+    }
+    return NULL;
+}
+
 static bool guest_greet(struct guest *guest, struct slice payload)
 {
     const struct peers_options *o = &guest->peers->options;
     struct greeting g, answer;
+    struct guest *older;
     const char *why;
 
     if (frame_decode_greeting(payload, &g) != ST_OK) {
@@ -247,7 +268,13 @@ static bool guest_greet(struct guest *guest, struct slice payload)
         guest->dead = true;
         return true; /* the timer closes once the words are out */
     }
+    older = guest_find(guest->peers, g.from);
+    if (older) {
+        log_debug("peer", "replaced by a newer connection peer=%" PRIx64 " from=%s", older->id, older->from);
+        guest_free(older);
+    }
     guest->id = g.from;
+    guest->link.frame_bytes_max = PEER_FRAME_BYTES_MAX;
     answer = (struct greeting){PEER_PROTOCOL_VERSION, o->cluster_id, o->member_id, g.from};
     frame_append_greeting(&guest->link.out, &answer);
     link_flush_later(&guest->link);
@@ -280,13 +307,19 @@ void peers_accept(struct peers *p, int fd)
 {
     struct guest *guest = mem_zero(sizeof *guest);
 
+    if (p->guest_count >= PEER_GUESTS_MAX)
+        guest_free(guest_find(p, 0)); /* members are fewer, and they greet at once */
     guest->peers = p;
     guest->link.fd = -1;
     TAILQ_INSERT_TAIL(&p->guests, guest, list_link);
+    p->guest_count++;
     socket_peer_text(fd, guest->from, sizeof guest->from);
     loop_timer_init(&guest->timer, guest_on_timer, guest);
     loop_timer_set(p->options.loop, &guest->timer, loop_now_ns(p->options.loop) + DIAL_TIMEOUT_NS);
-    guest->link = (struct link_socket){.frame_fn = guest_on_frame, .closed_fn = guest_on_closed, .arg = guest};
+    guest->link = (struct link_socket){.frame_fn = guest_on_frame,
+                                       .closed_fn = guest_on_closed,
+                                       .frame_bytes_max = PEER_GREETING_BYTES_MAX,
+                                       .arg = guest};
     link_start(&guest->link, p->options.loop, fd, false, p->options.dead_ns);
 }
 

@@ -2,7 +2,7 @@
 /*
  * The connections between members: one that we dialled to each, for what we say, and those that they dialled to us, for
  * what we hear. Identity is in the greeting: another cluster, another member than meant, or an unknown one is refused
- * with words. A connection that does not move its bytes is given up after dead_ns (TCP's own patience is minutes), so
+ * with words. A member is heard on one connection: its newer one replaces what a broken network left of the older. A connection that does not move its bytes is given up after dead_ns (TCP's own patience is minutes), so
  * that a healed network is used again at once. Messages that cannot be sent are dropped: consensus repeats what
  * matters.
  */
