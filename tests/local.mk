@@ -8,6 +8,7 @@ AM_TESTS_ENVIRONMENT = top_builddir='$(abs_top_builddir)'; export top_builddir; 
 pytest_files = \
 	tests/cluster/test_crash.py \
 	tests/cluster/test_handshake.py \
+	tests/cluster/test_long_ranges.py \
 	tests/cluster/test_partition.py \
 	tests/cluster/test_replication.py \
 	tests/cluster/test_start.py \
