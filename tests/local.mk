@@ -11,6 +11,7 @@ pytest_files = \
 	tests/cluster/test_long_ranges.py \
 	tests/cluster/test_partition.py \
 	tests/cluster/test_replication.py \
+	tests/cluster/test_segments.py \
 	tests/cluster/test_start.py \
 	tests/compat/test_client.py \
 	tests/compat/test_etcdctl.py

@@ -10,15 +10,17 @@ import kv
 CALL_SECONDS = 20  # longer than a server lets a write wait: every refusal is the server's
 RETRY_SECONDS = 0.02
 VALUE_BYTES = 64
+SCAN_BYTES = 4 << 20
 
 
 class Writers:
     """Threads, each with keys of its own under prefix: PREFIX/CLIENT/NUMBER; a key is written once."""
 
-    def __init__(self, nodes, prefix, count=4):
+    def __init__(self, nodes, prefix, count=4, value_bytes=VALUE_BYTES):
         self.prefix = prefix
         self.acknowledged = {}  # key: (value, revision)
         self._nodes = nodes
+        self._value_bytes = value_bytes
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(count)]
@@ -27,7 +29,7 @@ class Writers:
         channel, number, at = None, 0, client
         while not self._stop.is_set():
             key = self.prefix + f"{client}/{number:08}".encode()
-            value = key.ljust(VALUE_BYTES, b".")
+            value = key.ljust(self._value_bytes, b".")
             number += 1
             try:
                 channel = channel or self._nodes[at % len(self._nodes)].channel(CALL_SECONDS)
@@ -71,7 +73,7 @@ class Writers:
         contents = []
         for node in nodes:
             with node.channel(CALL_SECONDS) as channel:
-                found = kv.scan(channel, self.prefix)
+                found = kv.scan(channel, self.prefix, page=max(1, SCAN_BYTES // self._value_bytes))
             missing = {key: what for key, what in self.acknowledged.items() if found.get(key) != what}
             assert not missing, f"{node.name} lost {len(missing)} of {len(self.acknowledged)} acknowledged writes: {list(missing.items())[:5]}"
             contents.append(found)

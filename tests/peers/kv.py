@@ -41,11 +41,11 @@ def prefix_end(prefix):
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def scan(channel, prefix, serializable=False):
+def scan(channel, prefix, serializable=False, page=PAGE):
     """All keys that begin with prefix, as of one revision: {key: (value, mod revision)}."""
     found, start, revision = {}, prefix, 0
     while True:
-        request = h2c.field(1, start) + h2c.field(2, prefix_end(prefix)) + h2c.field(3, PAGE)
+        request = h2c.field(1, start) + h2c.field(2, prefix_end(prefix)) + h2c.field(3, page)
         response = h2c.parse(channel.call(RANGE, request + h2c.field(4, revision) + h2c.field(7, int(serializable))))
         revision = revision or revision_of(response)
         for kv in map(h2c.parse, response.get(2, [])):
