@@ -29,6 +29,7 @@ STATUS = "/etcdserverpb.Maintenance/Status"
 PR_SET_PDEATHSIG = 1
 # Below the kernel's range for outgoing connections, so that a port stays free while its node is down.
 PORTS = range(20000, 32000)
+FINDING = re.compile(r".*(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |invariant broken: ).*")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _given_ports = set()
@@ -186,8 +187,11 @@ class Node:
         self.paused = False
 
     def close(self):
-        """End the process without ceremony; data and log stay until the directory goes."""
+        """End the process without ceremony; data and log stay until the directory goes. What a sanitizer had to say fails the test."""
         self.kill9()
+        found = FINDING.search(self.log_path.read_text(errors="replace")) if self.log_path.exists() else None
+        if found:
+            raise ServerError(f"{self.name}: {found[0]}{self.log_tail(60)}")
 
     def wipe(self):
         """Forget all data of a node that is not running."""
@@ -274,8 +278,14 @@ class Cluster:
             node.stop()
 
     def close(self):
+        failed = None
         for node in self.nodes:
-            node.close()
+            try:
+                node.close()
+            except ServerError as error:
+                failed = error
+        if failed:
+            raise failed
 
     def __enter__(self):
         try:
