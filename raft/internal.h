@@ -8,6 +8,12 @@
 
 /* ---- log.c: the window of entries in memory ---- */
 
+/* A batch of entries that is with the storage, and how far the log is durable once the batch is. */
+struct unstored {
+    uint64_t batch;
+    raft_index last;
+};
+
 /*
  * Entries snapshot_index+1 .. last, as one array of references. What the storage was given, has made durable, what is
  * committed and what was handed out for applying are marks in it:
@@ -18,6 +24,8 @@ struct raft_log {
     size_t from, count, cap; /* slots[from .. from+count) */
     raft_index snapshot_index;
     raft_term snapshot_term;
+    struct unstored *unstored; /* ascending batch; last never above what the log still holds of the batch */
+    size_t unstored_count, unstored_cap;
     raft_index given;   /* handed to storage */
     raft_index stored;  /* durable here */
     raft_index commit;
@@ -44,6 +52,10 @@ void raft_log_truncate(struct raft_log *l, raft_index index);
 bool raft_log_is_up_to_date(const struct raft_log *l, raft_index index, raft_term term);
 /* The last index <= `index` whose term is <= `term`: where two logs may agree at best. */
 raft_index raft_log_agreement(const struct raft_log *l, raft_index index, raft_term term);
+/* Everything up to the last entry goes to storage in this batch. */
+void raft_log_give(struct raft_log *l, uint64_t batch);
+/* All batches up to this one are durable. False: nothing new in that. */
+bool raft_log_store(struct raft_log *l, uint64_t batch);
 void raft_log_compact(struct raft_log *l, raft_index index);
 void raft_log_reset(struct raft_log *l, raft_index index, raft_term term);
 
@@ -62,6 +74,13 @@ struct inflight {
     size_t bytes;
 };
 
+/* A life of a member that forwards proposals, and the last of them that was taken. */
+struct proposer {
+    uint64_t life, last;
+};
+/* Restarts within one term whose late proposals are still known for what they are. */
+#define PROPOSER_LIVES 8u
+
 struct progress {
     raft_index match, next;
     enum raft_progress_state state;
@@ -72,6 +91,8 @@ struct progress {
     struct inflight *inflight; /* a ring of options.inflight_messages_max */
     unsigned inflight_from, inflight_count;
     size_t inflight_bytes;
+    struct proposer proposers[PROPOSER_LIVES];
+    unsigned proposer_next; /* the place that a new one takes */
 };
 
 void raft_progress_reset(struct progress *p, raft_index next);
@@ -84,6 +105,8 @@ bool raft_progress_reject(struct progress *p, raft_index rejected, raft_index ag
 bool raft_progress_is_full(const struct progress *p, const struct raft_options *o);
 void raft_progress_sent(struct progress *p, const struct raft_options *o, raft_index last, size_t bytes);
 void raft_progress_free_inflight(struct progress *p, const struct raft_options *o, raft_index up_to);
+/* The count-th proposal of that life of the member. False: it, or a later one, was here before. */
+bool raft_progress_take_proposal(struct progress *p, uint64_t life, uint64_t count);
 
 /* ---- the core ---- */
 
@@ -124,13 +147,21 @@ struct raft {
     struct message_list out, after;
     struct raft_entry **forward; /* proposals for the leader */
     size_t forward_count, forward_cap;
+    uint64_t forward_life, forward_messages; /* see RAFT_MSG_PROPOSE */
     struct raft_read_state *read_states;
     size_t read_state_count, read_state_cap;
     struct raft_hard_state emitted;
+    uint64_t batch; /* of the last ready */
     bool in_ready;
     void (*trace_fn)(void *arg, const char *line);
     void *trace_arg;
 };
+
+/* What it counts for in a message. */
+static inline size_t raft_entry_bytes(const struct raft_entry *e)
+{
+    return e->len + RAFT_ENTRY_OVERHEAD_BYTES;
+}
 
 /* raft.c */
 void raft_trace(struct raft *r, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -125,7 +125,7 @@ static size_t count_for_message(const struct raft *r, raft_index next, size_t *r
     size_t bytes = 0, count = 0;
 
     for (raft_index i = next; i <= raft_log_last(&r->log); i++) {
-        size_t len = (*raft_log_slot(&r->log, i))->len;
+        size_t len = raft_entry_bytes(*raft_log_slot(&r->log, i));
         if (count && bytes + len > r->options.message_bytes_max)
             break;
         bytes += len;

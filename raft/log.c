@@ -34,6 +34,7 @@ void raft_log_fini(struct raft_log *l)
 {
     drop_slots(l, l->from, l->count);
     free(l->slots);
+    free(l->unstored);
 }
 
 struct raft_entry **raft_log_slot(const struct raft_log *l, raft_index index)
@@ -77,6 +78,32 @@ void raft_log_truncate(struct raft_log *l, raft_index index)
         l->given = index - 1;
     if (l->stored >= index)
         l->stored = index - 1;
+    for (size_t i = 0; i < l->unstored_count; i++)
+        if (l->unstored[i].last >= index)
+            l->unstored[i].last = index - 1;
+}
+
+void raft_log_give(struct raft_log *l, uint64_t batch)
+{
+    if (l->given == raft_log_last(l))
+        return;
+    l->given = raft_log_last(l);
+    l->unstored = mem_grow(l->unstored, &l->unstored_cap, l->unstored_count + 1, sizeof *l->unstored);
+    l->unstored[l->unstored_count++] = (struct unstored){batch, l->given};
+}
+
+bool raft_log_store(struct raft_log *l, uint64_t batch)
+{
+    raft_index before = l->stored;
+    size_t done = 0;
+
+    for (; done < l->unstored_count && l->unstored[done].batch <= batch; done++)
+        if (l->unstored[done].last > l->stored)
+            l->stored = l->unstored[done].last;
+    l->unstored_count -= done;
+    if (done)
+        memmove(l->unstored, l->unstored + done, l->unstored_count * sizeof *l->unstored);
+    return l->stored > before;
 }
 
 bool raft_log_is_up_to_date(const struct raft_log *l, raft_index index, raft_term term)
@@ -114,6 +141,7 @@ void raft_log_reset(struct raft_log *l, raft_index index, raft_term term)
 {
     drop_slots(l, l->from, l->count);
     l->from = l->count = 0;
+    l->unstored_count = 0;
     l->snapshot_index = l->given = l->stored = l->commit = l->handed = l->applied = index;
     l->snapshot_term = term;
 }

@@ -86,3 +86,21 @@ void raft_progress_free_inflight(struct progress *p, const struct raft_options *
         p->inflight_count--;
     }
 }
+
+bool raft_progress_take_proposal(struct progress *p, uint64_t life, uint64_t count)
+{
+    for (unsigned i = 0; i < PROPOSER_LIVES; i++) {
+        struct proposer *known = &p->proposers[i];
+        if (!known->last || known->life != life)
+            continue;
+        if (count <= known->last)
+            return false;
+        known->last = count;
+        return true;
+    }
+    if (!count)
+        return false; /* they count from 1 */
+    p->proposers[p->proposer_next] = (struct proposer){life, count};
+    p->proposer_next = (p->proposer_next + 1) % PROPOSER_LIVES;
+    return true;
+}

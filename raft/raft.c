@@ -40,11 +40,13 @@ struct raft *raft_new(const struct raft_options *options)
 
     INVARIANT(options->id && options->heartbeat_ticks > 0 && options->election_ticks > options->heartbeat_ticks);
     INVARIANT(options->inflight_messages_max > 0 && options->conf.voter_count <= RAFT_VOTERS_MAX);
+    INVARIANT(options->hard.term <= RAFT_NUMBER_MAX);
     r->options = *options;
     r->conf = options->conf;
     r->rng.state = options->random_seed;
     r->term = options->hard.term;
     r->vote = options->hard.vote;
+    r->forward_life = rng_next(&r->rng);
     raft_log_init(&r->log, options);
     /* A term is never below one's own entries. */
     if (r->term < raft_log_last_term(&r->log)) {
@@ -121,17 +123,30 @@ static void on_leader_message(struct raft *r, const struct raft_message *m)
         raft_on_snapshot(r, m);
 }
 
+/*
+ * Proposals of a follower. Only for a leader: passing them on again could go round for ever. Only for the leader of the
+ * term they were sent in, and each count once: a message that the network repeats, even to a later leader, is never
+ * appended twice.
+ */
+static enum status on_propose(struct raft *r, const struct raft_message *m)
+{
+    if (r->role != RAFT_LEADER || r->transferee || m->term != r->term)
+        return ST_NO_LEADER;
+    if (m->entry_count && !m->entries)
+        return ST_BAD_ARGUMENT;
+    for (size_t i = 0; i < m->entry_count; i++)
+        if (!m->entries[i] || m->entries[i]->type != RAFT_ENTRY_NORMAL || !m->entries[i]->len)
+            return ST_BAD_ARGUMENT;
+    if (!raft_progress_take_proposal(&r->progress[raft_conf_slot(&r->conf, m->from)], m->hint_index, m->context))
+        return ST_OK;
+    return raft_append_proposals(r, m->entries, m->entry_count);
+}
+
 static enum status on_request(struct raft *r, const struct raft_message *m)
 {
     switch (m->type) {
     case RAFT_MSG_PROPOSE:
-        /* Only for a leader: passing it on again could go round for ever. */
-        if (r->role != RAFT_LEADER || r->transferee)
-            return ST_NO_LEADER;
-        for (size_t i = 0; i < m->entry_count; i++)
-            if (!m->entries[i] || m->entries[i]->type != RAFT_ENTRY_NORMAL || !m->entries[i]->len)
-                return ST_BAD_ARGUMENT;
-        return raft_append_proposals(r, m->entries, m->entry_count);
+        return on_propose(r, m);
     case RAFT_MSG_READ_INDEX:
         if (r->role != RAFT_LEADER)
             return ST_NO_LEADER;
@@ -144,10 +159,18 @@ static enum status on_request(struct raft *r, const struct raft_message *m)
     }
 }
 
+static bool is_message(const struct raft_message *m)
+{
+    bool known = (m->type >= RAFT_MSG_PROPOSE && m->type <= RAFT_MSG_HEARTBEAT_RESPONSE) ||
+                 (m->type >= RAFT_MSG_TRANSFER_LEADER && m->type <= RAFT_MSG_PRE_VOTE_RESPONSE);
+
+    return known && m->term <= RAFT_NUMBER_MAX && m->log_term <= RAFT_NUMBER_MAX;
+}
+
 enum status raft_step(struct raft *r, const struct raft_message *m)
 {
     INVARIANT(!r->in_ready);
-    if (!raft_is_voter(r, m->from) || m->from == r->options.id || m->to != r->options.id)
+    if (!is_message(m) || !raft_is_voter(r, m->from) || m->from == r->options.id || m->to != r->options.id)
         return ST_OK;
     if (m->type == RAFT_MSG_PROPOSE || m->type == RAFT_MSG_READ_INDEX || m->type == RAFT_MSG_TRANSFER_LEADER)
         return on_request(r, m);
@@ -299,12 +322,10 @@ enum status raft_restore(struct raft *r, raft_index index, raft_term term, const
     return ST_OK;
 }
 
-void raft_stored(struct raft *r, raft_index index, raft_term term)
+void raft_stored(struct raft *r, uint64_t batch)
 {
-    if (index <= r->log.stored || raft_log_term(&r->log, index) != term)
-        return;
-    r->log.stored = index;
-    raft_maybe_commit(r);
+    if (raft_log_store(&r->log, batch))
+        raft_maybe_commit(r);
 }
 
 void raft_applied(struct raft *r, raft_index index)

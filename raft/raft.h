@@ -9,7 +9,7 @@
  * The owner loops:   raft_step / raft_tick / raft_propose / raft_read_index  ->  raft_ready  ->
  *   1. hand ready.hard and ready.entries to storage as ONE batch, in the order of the batches;
  *   2. send ready.messages at once (a leader replicates in parallel with its own disk write);
- *   3. send ready.messages_after_stored when that batch is durable, then call raft_stored;
+ *   3. send ready.messages_after_stored when that batch is durable, then call raft_stored with its number;
  *   4. apply ready.committed in order, calling raft_applied; answer ready.reads once applied up to theirs;
  *   -> raft_advance, which ends the batch. Several batches may be with the storage at the same time.
  *
@@ -50,6 +50,11 @@ struct raft_entry {
     uint8_t data[];
 };
 
+/* What an entry counts for in a message beside its data: no flood of tiny entries passes a limit of bytes. */
+#define RAFT_ENTRY_OVERHEAD_BYTES 32u
+/* No election ever gets there: a message that names a later term, or an index beyond, makes no sense. */
+#define RAFT_NUMBER_MAX (UINT64_MAX >> 1)
+
 /* One reference for the caller, who fills data before proposing. */
 struct raft_entry *raft_entry_new(enum raft_entry_type type, uint32_t len);
 struct raft_entry *raft_entry_ref(struct raft_entry *e);
@@ -79,7 +84,7 @@ struct raft_options {
     bool pre_vote;               /* thesis 9.6 */
     bool check_quorum;           /* thesis 6.2: a leader that hears no quorum for T ticks steps down */
     uint64_t random_seed;        /* of the election timeouts */
-    size_t message_bytes_max;    /* entries in one append (always at least one entry) */
+    size_t message_bytes_max;    /* entries in one message (always at least one entry), with RAFT_ENTRY_OVERHEAD_BYTES each */
     unsigned inflight_messages_max;
     size_t inflight_bytes_max;
     size_t uncommitted_bytes_max;
@@ -100,7 +105,8 @@ void raft_free(struct raft *r);
 
 /* Numbers as in raftpb, so that traces of other implementations can be read beside ours. */
 enum raft_message_type {
-    RAFT_MSG_PROPOSE = 2,              /* follower -> leader: entries (term and index 0) */
+    RAFT_MSG_PROPOSE = 2,              /* follower -> leader of that term: entries (their term and index 0); context counts the
+                                        * sender's proposals, hint_index tells its lives apart: taken once, or not at all */
     RAFT_MSG_APPEND = 3,               /* leader -> follower: entries after (index, log_term), commit */
     RAFT_MSG_APPEND_RESPONSE = 4,      /* index: last entry held; reject: hint_index, hint_term */
     RAFT_MSG_VOTE = 5,                 /* index, log_term: the candidate's last entry; transfer flag */
@@ -119,7 +125,7 @@ enum raft_message_type {
 struct raft_message {
     enum raft_message_type type;
     raft_id from, to;
-    raft_term term; /* 0 in PROPOSE and READ_INDEX */
+    raft_term term; /* of the sender; not looked at in READ_INDEX and TRANSFER_LEADER */
     raft_term log_term;
     raft_index index;
     raft_index commit;
@@ -187,6 +193,7 @@ struct raft_read_state {
 };
 
 struct raft_ready {
+    uint64_t batch;              /* 1, 2, 3...; for raft_stored */
     bool hard_changed;           /* hard is to be stored */
     bool must_sync;              /* entries, or term or vote changed: durable before messages_after_stored */
     struct raft_hard_state hard;
@@ -207,10 +214,10 @@ bool raft_ready(struct raft *r, struct raft_ready *ret_ready);
 void raft_advance(struct raft *r);
 
 /*
- * Everything of a batch whose last entry was (index, term) is durable; index 0 for a batch without entries
- * makes nothing known. Late news of entries replaced since is ignored.
+ * This batch and all before it are durable. By number and not by entry: an entry may be replaced and brought back while
+ * its first life is still with the disk, and news of that one must not count for the other.
  */
-void raft_stored(struct raft *r, raft_index index, raft_term term);
+void raft_stored(struct raft *r, uint64_t batch);
 /* Applied up to index. */
 void raft_applied(struct raft *r, raft_index index);
 /* Forget entries up to index (<= applied, and held by a sealed store); a follower behind them gets a snapshot. */

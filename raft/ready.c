@@ -4,17 +4,25 @@
 
 #include "raft/internal.h"
 
-/* Proposals for the leader, in one message; without one they are dropped, and their client's deadline answers. */
+/*
+ * Proposals for the leader, in messages that the transport takes; without a leader they are dropped, and their client's
+ * deadline answers.
+ */
 static void fill_forward(struct raft *r)
 {
-    struct raft_message *m;
-
-    if (!r->forward_count || !r->leader || r->role == RAFT_LEADER)
+    if (!r->leader || r->role == RAFT_LEADER)
         return;
-    m = raft_emit(r, &r->out, RAFT_MSG_PROPOSE, r->leader);
-    m->term = 0;
-    m->entries = r->forward;
-    m->entry_count = r->forward_count;
+    for (size_t from = 0, to = 0; from < r->forward_count; from = to) {
+        struct raft_message *m = raft_emit(r, &r->out, RAFT_MSG_PROPOSE, r->leader);
+        size_t bytes = 0;
+        do
+            bytes += raft_entry_bytes(r->forward[to++]);
+        while (to < r->forward_count && bytes + raft_entry_bytes(r->forward[to]) <= r->options.message_bytes_max);
+        m->context = ++r->forward_messages;
+        m->hint_index = r->forward_life;
+        m->entries = r->forward + from;
+        m->entry_count = to - from;
+    }
 }
 
 static void fill_storage(struct raft *r, struct raft_ready *rd)
@@ -60,9 +68,10 @@ bool raft_ready(struct raft *r, struct raft_ready *ret_ready)
         !rd.read_count)
         return false;
     r->in_ready = true;
+    rd.batch = ++r->batch;
     *ret_ready = rd;
     r->emitted = rd.hard;
-    r->log.given = raft_log_last(&r->log);
+    raft_log_give(&r->log, rd.batch);
     r->log.handed += rd.committed_count;
     return true;
 }

@@ -31,11 +31,10 @@ struct held_message {
     struct raft_message message; /* carries no entries */
 };
 
-/* A batch with the log: when its ticket is durable, the core hears of its last entry. */
+/* A batch of entries with the log: when its ticket is durable, the core hears of it. */
 struct stored_batch {
     uint64_t ticket;
-    raft_index index; /* 0: no entries */
-    raft_term term;
+    uint64_t batch; /* the core's number */
 };
 
 struct node {

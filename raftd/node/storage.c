@@ -37,9 +37,7 @@ void storage_append(struct node *n, const struct raft_ready *rd)
         return;
     n->batches = queue_room(n->batches, &n->batches_from, &n->batches_to, &n->batches_cap, sizeof *n->batches);
     b = &n->batches[n->batches_to++];
-    b->ticket = n->last_ticket;
-    b->index = rd->entries[rd->entry_count - 1]->index;
-    b->term = rd->entries[rd->entry_count - 1]->term;
+    *b = (struct stored_batch){n->last_ticket, rd->batch};
 }
 
 void storage_hold(struct node *n, const struct raft_message *m)
@@ -58,8 +56,7 @@ void storage_release_durable(struct node *n)
     uint64_t durable = wal_durable(n->options.wal);
 
     while (n->batches_from < n->batches_to && n->batches[n->batches_from].ticket <= durable) {
-        struct stored_batch *b = &n->batches[n->batches_from++];
-        raft_stored(n->raft, b->index, b->term);
+        raft_stored(n->raft, n->batches[n->batches_from++].batch);
     }
     while (n->held_from < n->held_to && n->held[n->held_from].ticket <= durable) {
         struct raft_message m = n->held[n->held_from++].message;

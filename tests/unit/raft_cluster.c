@@ -164,8 +164,7 @@ void cluster_store_one(struct cluster *c, unsigned i)
             raft_entry_unref(node->log[node->last--]);
         node->log[++node->last] = raft_entry_ref(b.entries[k]);
     }
-    if (b.count)
-        raft_stored(node->raft, b.entries[b.count - 1]->index, b.entries[b.count - 1]->term);
+    raft_stored(node->raft, b.number);
     for (size_t k = 0; k < b.after_count; k++)
         send(c, &b.after[k]);
     batch_free(&b);
@@ -178,7 +177,7 @@ void cluster_run(struct cluster *c, unsigned i, bool sync)
 
     while (node->up && node->batch_count < 250 && raft_ready(node->raft, &rd)) {
         struct cluster_batch *b = &node->batches[node->batch_count++];
-        *b = (struct cluster_batch){.has_hard = rd.hard_changed, .hard = rd.hard, .count = rd.entry_count};
+        *b = (struct cluster_batch){.number = rd.batch, .has_hard = rd.hard_changed, .hard = rd.hard, .count = rd.entry_count};
         b->entries = mem_copy(rd.entries ? (void *)rd.entries : "", rd.entry_count * sizeof *rd.entries);
         for (size_t k = 0; k < rd.entry_count; k++)
             raft_entry_ref(b->entries[k]);

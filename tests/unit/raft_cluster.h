@@ -18,6 +18,7 @@
 
 /* A batch with the disk. */
 struct cluster_batch {
+    uint64_t number;
     bool has_hard;
     struct raft_hard_state hard;
     struct raft_entry **entries;

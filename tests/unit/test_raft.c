@@ -259,17 +259,212 @@ static void leadership_can_be_handed_over(void **state)
     cluster_fini(&c);
 }
 
+static size_t find_message(enum raft_message_type type)
+{
+    for (size_t i = 0; i < c.pool_count; i++)
+        if (c.pool[i].type == type)
+            return i;
+    fail_msg("no message of type %d", type);
+    return 0;
+}
+
+static void a_forwarded_proposal_that_arrives_twice_is_appended_once(void **state)
+{
+    unsigned follower;
+
+    (void)state;
+    cluster_init(&c, 3, 37);
+    cluster_elect(&c);
+    follower = ((unsigned)cluster_leader(&c) + 1) % 3;
+    assert_true(cluster_propose(&c, follower, "once"));
+    cluster_run(&c, follower, true);
+    for (int i = 0; i < 3; i++)
+        cluster_deliver(&c, find_message(RAFT_MSG_PROPOSE), true);
+    cluster_settle(&c);
+    assert_int_equal(c.committed_last, 2);
+    /* A new life of the follower counts from the beginning, and is heard. */
+    cluster_crash(&c, follower);
+    cluster_restart(&c, follower);
+    tick_all(3);
+    assert_true(cluster_propose(&c, follower, "again"));
+    cluster_settle(&c);
+    assert_int_equal(c.committed_last, 3);
+    cluster_fini(&c);
+}
+
+static void a_late_proposal_of_an_older_term_is_not_appended(void **state)
+{
+    unsigned leader, heir;
+    struct raft_message late;
+    raft_index before;
+
+    (void)state;
+    cluster_init(&c, 3, 41);
+    cluster_elect(&c);
+    leader = (unsigned)cluster_leader(&c);
+    heir = (leader + 1) % 3;
+    assert_true(cluster_propose(&c, heir, "once"));
+    cluster_run(&c, heir, true);
+    cluster_deliver(&c, find_message(RAFT_MSG_PROPOSE), true);
+    late = c.pool[find_message(RAFT_MSG_PROPOSE)];
+    c.pool[find_message(RAFT_MSG_PROPOSE)] = c.pool[c.pool_count - 1];
+    c.pool_count--;
+    cluster_settle(&c);
+    assert_int_equal(raft_transfer_leader(c.nodes[leader].raft, heir + 1), ST_OK);
+    cluster_settle(&c);
+    assert_int_equal(raft_transfer_leader(c.nodes[heir].raft, leader + 1), ST_OK);
+    cluster_settle(&c);
+    assert_int_equal(cluster_leader(&c), (int)leader);
+    before = c.committed_last;
+    assert_int_equal(raft_step(c.nodes[leader].raft, &late), ST_NO_LEADER);
+    cluster_settle(&c);
+    assert_int_equal(c.committed_last, before);
+    raft_entry_unref(late.entries[0]);
+    free(late.entries);
+    cluster_fini(&c);
+}
+
+static void forwarded_proposals_travel_in_messages_of_bounded_size(void **state)
+{
+    unsigned follower, messages = 0;
+
+    (void)state;
+    cluster_init(&c, 3, 43);
+    cluster_elect(&c);
+    follower = ((unsigned)cluster_leader(&c) + 1) % 3;
+    for (int i = 0; i < 20; i++)
+        assert_true(cluster_propose(&c, follower, "0123456789"));
+    cluster_run(&c, follower, true);
+    for (size_t i = 0; i < c.pool_count; i++) {
+        messages += c.pool[i].type == RAFT_MSG_PROPOSE;
+        assert_true(c.pool[i].entry_count <= 1); /* two are more than message_bytes_max */
+    }
+    assert_int_equal(messages, 20);
+    cluster_settle(&c);
+    assert_int_equal(c.committed_last, 21);
+    cluster_fini(&c);
+}
+
+/* An append of `count` entries of one term behind index 0, from a leader of that or a later term. */
+static void append_from(struct raft *r, raft_id from, raft_term term, raft_term entry_term, size_t count,
+                        raft_index commit)
+{
+    struct raft_entry *list[4];
+    struct raft_message m = {.type = RAFT_MSG_APPEND, .from = from, .to = 1, .term = term, .commit = commit};
+
+    for (size_t i = 0; i < count; i++) {
+        list[i] = raft_entry_new(RAFT_ENTRY_NORMAL, 1);
+        list[i]->term = entry_term;
+        list[i]->index = i + 1;
+        list[i]->data[0] = (uint8_t)i;
+    }
+    m.entries = list;
+    m.entry_count = count;
+    assert_int_equal(raft_step(r, &m), ST_OK);
+    for (size_t i = 0; i < count; i++)
+        raft_entry_unref(list[i]);
+}
+
+static uint64_t take_batch(struct raft *r, size_t *ret_committed)
+{
+    struct raft_ready rd = {0};
+    raft_index applied;
+
+    assert_true(raft_ready(r, &rd));
+    *ret_committed = rd.committed_count;
+    applied = rd.committed_count ? rd.committed[rd.committed_count - 1]->index : 0;
+    raft_advance(r);
+    if (applied)
+        raft_applied(r, applied);
+    return rd.batch;
+}
+
+/* An entry is replaced and brought back while its first life is still with the disk (etcd raft: the ABA of its storage threads). */
+static void news_of_a_batch_is_none_of_entries_that_came_back_later(void **state)
+{
+    struct raft *r;
+    uint64_t first, last;
+    size_t committed;
+
+    (void)state;
+    cluster_init(&c, 3, 47);
+    r = c.nodes[0].raft;
+    append_from(r, 2, 2, 2, 2, 0);
+    first = take_batch(r, &committed);
+    append_from(r, 3, 3, 3, 1, 0);
+    take_batch(r, &committed);
+    append_from(r, 2, 4, 2, 2, 2);
+    last = take_batch(r, &committed);
+    raft_stored(r, first); /* 2@2 was durable then; the disk is about to replace it by 1@3 */
+    assert_int_equal(committed, 0);
+    append_from(r, 2, 4, 2, 2, 2); /* something to make a batch of: an answer */
+    take_batch(r, &committed);
+    assert_int_equal(committed, 0);
+    raft_stored(r, last);
+    take_batch(r, &committed);
+    assert_int_equal(committed, 2);
+    cluster_fini(&c);
+}
+
+static void a_message_of_an_impossible_term_changes_nothing(void **state)
+{
+    struct raft_message m = {.from = 2, .to = 1};
+    struct raft_ready rd;
+
+    (void)state;
+    cluster_init(&c, 3, 53);
+    for (int type = 0; type < 40; type++)
+        for (unsigned shift = 0; shift < 64; shift++) {
+            m.type = (enum raft_message_type)type;
+            m.term = UINT64_MAX << shift >> shift;
+            if (m.term <= RAFT_NUMBER_MAX && ((type >= 2 && type <= 9) || (type >= 13 && type <= 18)))
+                continue; /* a term that could be */
+            assert_int_equal(raft_step(c.nodes[0].raft, &m), ST_OK);
+            assert_int_equal(status_of(0).hard.term, 0);
+        }
+    assert_false(raft_ready(c.nodes[0].raft, &rd));
+    cluster_fini(&c);
+}
+
+static unsigned proposed; /* in this run */
+
+static void propose_new(unsigned i)
+{
+    char text[20];
+
+    snprintf(text, sizeof text, "%u", proposed++);
+    cluster_propose(&c, i, text);
+}
+
+/* Whatever the network did to it: a proposal is committed once, or not at all. */
+static void check_none_is_committed_twice(void)
+{
+    static bool seen[8000];
+
+    memset(seen, 0, sizeof seen);
+    for (raft_index i = 1; i <= c.committed_last; i++) {
+        const struct raft_entry *e = c.committed[i];
+        char text[20] = {0};
+        if (!e->len || e->data[0] == 'a')
+            continue; /* a no-op, or the one after the storm */
+        memcpy(text, e->data, e->len);
+        assert_false(seen[atoi(text)]);
+        seen[atoi(text)] = true;
+    }
+}
+
 /* Anything at all, in any order: nothing unsafe may follow, and when it stops the cluster works. */
 static void random_run(uint64_t seed, unsigned nodes)
 {
     cluster_init(&c, nodes, seed);
+    proposed = 0;
     for (int step = 0; step < 4000 && c.committed_last < CLUSTER_LOG_MAX - 200; step++) {
         unsigned i = (unsigned)rng_below(&c.rng, nodes);
         uint64_t dice = rng_below(&c.rng, 1000);
         if (dice < 120)
             cluster_tick(&c, i);
         else if (dice < 200)
-            cluster_propose(&c, i, "command");
+            propose_new(i);
         else if (dice < 260)
             cluster_ask(&c, i);
         else if (dice < 266 && c.nodes[i].up)
@@ -307,6 +502,7 @@ static void random_run(uint64_t seed, unsigned nodes)
     tick_all(5);
     for (unsigned i = 0; i < nodes; i++)
         assert_int_equal(c.nodes[i].applied, c.committed_last);
+    check_none_is_committed_twice();
     cluster_fini(&c);
 }
 
@@ -349,13 +545,11 @@ static void garbage_from_peers_is_ignored(void **state)
         if (raft_step(c.nodes[0].raft, &m) != ST_OK)
             assert_true(m.type == RAFT_MSG_PROPOSE || m.type == RAFT_MSG_READ_INDEX || m.type == RAFT_MSG_TRANSFER_LEADER);
         while (raft_ready(c.nodes[0].raft, &rd)) {
-            raft_index last = rd.entry_count ? rd.entries[rd.entry_count - 1]->index : 0;
-            raft_term term = rd.entry_count ? rd.entries[rd.entry_count - 1]->term : 0;
             raft_index applied = rd.committed_count ? rd.committed[rd.committed_count - 1]->index : 0;
             raft_advance(c.nodes[0].raft);
             if (applied)
                 raft_applied(c.nodes[0].raft, applied);
-            raft_stored(c.nodes[0].raft, last, term);
+            raft_stored(c.nodes[0].raft, rd.batch);
         }
         raft_entry_unref(e);
     }
@@ -376,6 +570,11 @@ int main(void)
         cmocka_unit_test(late_answers_to_older_heartbeats_confirm_no_newer_read),
         cmocka_unit_test(a_new_leader_answers_reads_only_after_committing_in_its_term),
         cmocka_unit_test(leadership_can_be_handed_over),
+        cmocka_unit_test(a_forwarded_proposal_that_arrives_twice_is_appended_once),
+        cmocka_unit_test(a_late_proposal_of_an_older_term_is_not_appended),
+        cmocka_unit_test(forwarded_proposals_travel_in_messages_of_bounded_size),
+        cmocka_unit_test(news_of_a_batch_is_none_of_entries_that_came_back_later),
+        cmocka_unit_test(a_message_of_an_impossible_term_changes_nothing),
         cmocka_unit_test(nothing_unsafe_happens_by_chance),
         cmocka_unit_test(garbage_from_peers_is_ignored),
     };
