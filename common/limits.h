@@ -9,10 +9,10 @@
 /* Client requests (raftd/api): etcd's --max-request-bytes, --max-txn-ops. */
 #define REQUEST_BYTES_MAX (1572864u)
 #define REQUEST_OVERHEAD_BYTES_MAX (524288u) /* gRPC refuses a message beyond the sum */
+#define RESPONSE_BYTES_MAX (1024u * 1024u * 1024u)  /* of one answer; a reader who wants more asks in pages */
 #define TXN_OPS_MAX 128u
 #define TXN_DEPTH_MAX 8u
 
-#define ANSWER_BYTES_MAX (2147483647u)                /* one message: the most that gRPC's clients can take */
 #define SLICED_ANSWERS_BYTES_MAX (2ull << 30)         /* long ranges being read, all clients: too many requests */
 
 /* One client connection (net/). */
@@ -48,6 +48,7 @@
 #define WAL_SEGMENT_BYTES (16u * 1024u * 1024u)
 #define WAL_RECORD_BYTES_MAX (16u * 1024u * 1024u)
 #define MEMTABLE_BYTES (64u * 1024u * 1024u)          /* sealed into a segment at this size */
+#define SEAL_ENTRIES_MAX 1000000u                     /* or after so many entries: the log keeps those that change nothing, too */
 
 /* Keys and names. */
 #define KEY_BYTES_MAX (REQUEST_BYTES_MAX)

@@ -10,7 +10,7 @@
 
 struct mvcc {
     char dir[4096];
-    uint64_t memtable_limit;
+    uint64_t memtable_limit, entries_limit;
     bool no_sync;
     struct index *index;
     struct segment **segments; /* ascending revisions */
@@ -39,7 +39,8 @@ struct mvcc_seal {
     struct segment *segment; /* the result */
 };
 
-/* store.c: the record of (main, sub), wherever it is. */
-enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv *ret_kv, bool *ret_tombstone);
+/* store.c: the record of (main, sub), wherever it is; flags as in record.h. */
+enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv *ret_kv, uint32_t *ret_flags)
+    MUST_CHECK;
 
 #endif

@@ -59,6 +59,7 @@ bool mvcc_span_is_empty(const struct mvcc_span *span);
 struct mvcc_options {
     const char *dir;       /* made with mode 0700 if missing; segments and nothing else */
     uint64_t memtable_bytes; /* seal when the memtable holds so many; MEMTABLE_BYTES */
+    uint64_t seal_entries;   /* or when so many entries were applied, whether they changed anything or not; SEAL_ENTRIES_MAX */
     bool no_sync;          /* tests only: sealed files are not synced */
 };
 
@@ -150,7 +151,7 @@ enum status mvcc_history(struct mvcc *s, mvcc_rev from, mvcc_rev to, mvcc_event_
  * max(time_ns, last + 1). Index must be the last one's successor.
  */
 void mvcc_begin(struct mvcc *s, uint64_t index, uint64_t term, int64_t time_ns);
-/* ST_CORRUPT, ST_IO: the key's last record cannot be read. The store must not be used any further: it would differ from others. */
+/* ST_CORRUPT, ST_IO: what stood there cannot be read, nothing was changed; the owner must not go on from here. */
 enum status mvcc_put(struct mvcc *s, struct slice key, struct slice value, int64_t lease) MUST_CHECK;
 /* Deletes what is alive in the span, in key order; returns how many. */
 int64_t mvcc_delete(struct mvcc *s, const struct mvcc_span *span);
@@ -166,7 +167,7 @@ uint64_t mvcc_applied_index(const struct mvcc *s);
 
 struct mvcc_seal;
 
-/* The memtable is over its size and no seal is under way. */
+/* The memtable is over its size, or the log behind the newest segment over its length, and no seal is under way. */
 bool mvcc_wants_seal(const struct mvcc *s);
 /* Freeze it, with the owner's small state (copied). NULL if a seal is under way or nothing was applied since the last. */
 struct mvcc_seal *mvcc_seal_begin(struct mvcc *s, struct slice state);

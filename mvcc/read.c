@@ -16,10 +16,10 @@ enum status mvcc_check_rev(const struct mvcc *s, mvcc_rev rev)
 /* What a version of a key looks like. Its record must be there: an index without its record is damage. */
 static enum status load(struct mvcc *s, const struct version *v, bool value, struct mvcc_kv *ret_kv)
 {
-    bool tombstone;
-    enum status st = store_read(s, v->main, v->sub, ret_kv, &tombstone);
+    uint32_t flags;
+    enum status st = store_read(s, v->main, v->sub, ret_kv, &flags);
 
-    if (st == ST_NOT_FOUND || (st == ST_OK && tombstone))
+    if (st == ST_NOT_FOUND || (st == ST_OK && flags & RECORD_TOMBSTONE))
         return ST_CORRUPT;
     if (!value)
         ret_kv->value.len = 0;
@@ -267,13 +267,13 @@ enum status mvcc_history(struct mvcc *s, mvcc_rev from, mvcc_rev to, mvcc_event_
     if (to > s->revision)
         to = s->revision;
     for (mvcc_rev main = from; main <= to; main++) {
-        for (int64_t sub = 0;; sub++) {
+        uint32_t flags = 0;
+        for (int64_t sub = 0; !(flags & RECORD_LAST); sub++) {
             struct mvcc_event e = {.sub = sub};
-            enum status st = store_read(s, main, sub, &e.kv, &e.is_delete);
-            if (st == ST_NOT_FOUND && sub > 0)
-                break;
-            if (st != ST_OK) /* a revision without its first change is damage */
+            enum status st = store_read(s, main, sub, &e.kv, &flags);
+            if (st != ST_OK) /* a change before the last one that is not there is damage */
                 return st == ST_NOT_FOUND ? ST_CORRUPT : st;
+            e.is_delete = flags & RECORD_TOMBSTONE;
             if (!event_fn(&e, arg))
                 return ST_OK;
         }
@@ -292,7 +292,7 @@ static bool on_hash(const struct mvcc_event *e, void *arg)
     size_t len = record_bytes(e->kv.key.len, e->kv.value.len);
 
     buf_clear(&h->bytes);
-    record_encode(buf_reserve(&h->bytes, len), &e->kv, e->sub, e->is_delete);
+    record_encode(buf_reserve(&h->bytes, len), &e->kv, e->sub, e->is_delete ? RECORD_TOMBSTONE : 0);
     h->crc = crc32c(h->crc, h->bytes.data, len);
     return true;
 }

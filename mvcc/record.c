@@ -5,11 +5,11 @@
 #include "common/codec.h"
 #include "common/crc32c.h"
 
-void record_encode(uint8_t *out, const struct mvcc_kv *kv, int64_t sub, bool tombstone)
+void record_encode(uint8_t *out, const struct mvcc_kv *kv, int64_t sub, uint32_t flags)
 {
     uint8_t *p = put_le32(out, 0);
 
-    p = put_le32(p, tombstone ? RECORD_TOMBSTONE : 0);
+    p = put_le32(p, flags);
     p = put_le32(put_le32(p, (uint32_t)kv->key.len), (uint32_t)kv->value.len);
     p = put_le64(put_le64(p, (uint64_t)kv->mod_rev), (uint64_t)sub);
     p = put_le64(put_le64(p, (uint64_t)kv->create_rev), (uint64_t)kv->version);
@@ -18,6 +18,11 @@ void record_encode(uint8_t *out, const struct mvcc_kv *kv, int64_t sub, bool tom
     INVARIANT(p == out + RECORD_FIXED_BYTES);
     p = put_bytes(p, kv->key.data, kv->key.len);
     put_bytes(p, kv->value.data, kv->value.len);
+}
+
+void record_set_last(uint8_t *record)
+{
+    put_le32(record + 4, get_le32(record + 4) | RECORD_LAST);
 }
 
 void record_seal(uint8_t *record, size_t len)
@@ -30,11 +35,11 @@ size_t record_len(const uint8_t *record)
     return record_bytes(get_le32(record + 8), get_le32(record + 12));
 }
 
-void record_decode(const uint8_t *record, struct mvcc_kv *ret_kv, int64_t *ret_sub, bool *ret_tombstone)
+void record_decode(const uint8_t *record, struct mvcc_kv *ret_kv, int64_t *ret_sub, uint32_t *ret_flags)
 {
     uint32_t key_len = get_le32(record + 8), value_len = get_le32(record + 12);
 
-    *ret_tombstone = get_le32(record + 4) & RECORD_TOMBSTONE;
+    *ret_flags = get_le32(record + 4);
     *ret_sub = (int64_t)get_le64(record + 24);
     *ret_kv = (struct mvcc_kv){
         .key = slice_of(record + RECORD_FIXED_BYTES, key_len),

@@ -8,7 +8,13 @@
 
 bool mvcc_wants_seal(const struct mvcc *s)
 {
-    return !s->frozen && memtable_bytes(s->memtable) >= s->memtable_limit;
+    struct mvcc_checkpoint last;
+
+    if (s->frozen)
+        return false;
+    mvcc_get_checkpoint(s, &last);
+    return memtable_bytes(s->memtable) >= s->memtable_limit ||
+           s->applied_index - last.applied_index >= s->entries_limit;
 }
 
 struct mvcc_seal *mvcc_seal_begin(struct mvcc *s, struct slice state)

@@ -137,12 +137,12 @@ static enum status write_side(const char *path, const struct memtable *t, const 
     for (size_t i = 0; i < memtable_count(t); i++) {
         struct mvcc_kv kv;
         int64_t sub;
-        bool tombstone;
+        uint32_t flags;
         uint8_t *p;
-        record_decode(memtable_record(t, i), &kv, &sub, &tombstone);
+        record_decode(memtable_record(t, i), &kv, &sub, &flags);
         p = buf_reserve(&b, 16 + kv.key.len);
         p = put_le64(p, (uint64_t)kv.mod_rev);
-        p = put_le32(p, (uint32_t)sub | (tombstone ? 1u << 31 : 0));
+        p = put_le32(p, (uint32_t)sub | (flags & RECORD_TOMBSTONE ? 1u << 31 : 0));
         p = put_le32(p, (uint32_t)kv.key.len);
         put_bytes(p, kv.key.data, kv.key.len);
         buf_commit(&b, 16 + kv.key.len);
@@ -360,9 +360,9 @@ static enum status read_records(const struct segment *s, segment_key_fn key_fn, 
         for (int64_t sub = 0; (st = segment_get(s, main, sub, &b)) == ST_OK; sub++) {
             struct mvcc_kv kv;
             int64_t sub_inside;
-            bool tombstone;
-            record_decode(b.data + b.start, &kv, &sub_inside, &tombstone);
-            key_fn(arg, kv.key, main, (uint32_t)sub, tombstone);
+            uint32_t flags;
+            record_decode(b.data + b.start, &kv, &sub_inside, &flags);
+            key_fn(arg, kv.key, main, (uint32_t)sub, flags & RECORD_TOMBSTONE);
             seen++;
         }
         if (st == ST_NOT_FOUND)

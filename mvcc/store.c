@@ -92,6 +92,7 @@ enum status mvcc_open(const struct mvcc_options *options, struct mvcc **ret_stor
     s->revision = FIRST_REVISION;
     s->compact_revision = NEVER_COMPACTED;
     s->memtable_limit = options->memtable_bytes;
+    s->entries_limit = options->seal_entries;
     s->no_sync = options->no_sync;
     if (snprintf(s->dir, sizeof s->dir, "%s", options->dir) >= (int)sizeof s->dir)
         st = error_set(ret_error, ST_BAD_ARGUMENT, "store: the path is too long");
@@ -154,7 +155,7 @@ static const struct segment *segment_of(const struct mvcc *s, int64_t main)
     return low < s->segment_count ? s->segments[low] : NULL;
 }
 
-enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv *ret_kv, bool *ret_tombstone)
+enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv *ret_kv, uint32_t *ret_flags)
 {
     const uint8_t *record = NULL;
     int64_t sub_inside;
@@ -172,7 +173,7 @@ enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv
     }
     if (!record)
         return ST_NOT_FOUND;
-    record_decode(record, ret_kv, &sub_inside, ret_tombstone);
+    record_decode(record, ret_kv, &sub_inside, ret_flags);
     return ST_OK;
 }
 

@@ -4,6 +4,9 @@
 #include "mvcc/internal.h"
 #include "mvcc/record.h"
 
+/* A clock that is wilder than this is cut: times go up by one a change and must never run over. */
+#define TIME_NS_MAX (INT64_MAX / 2)
+
 void mvcc_begin(struct mvcc *s, uint64_t index, uint64_t term, int64_t time_ns)
 {
     INVARIANT(!s->writing && index == s->applied_index + 1);
@@ -11,6 +14,8 @@ void mvcc_begin(struct mvcc *s, uint64_t index, uint64_t term, int64_t time_ns)
     s->subs = 0;
     s->applied_index = index;
     s->applied_term = term;
+    if (time_ns > TIME_NS_MAX)
+        time_ns = TIME_NS_MAX;
     s->write_time_ns = time_ns > s->last_time_ns ? time_ns : s->last_time_ns + 1;
 }
 
@@ -30,7 +35,7 @@ static void add_record(struct mvcc *s, const struct mvcc_kv *kv, bool tombstone)
     int64_t sub = s->subs++;
 
     INVARIANT(s->writing && sub < 1u << 31);
-    record_encode(memtable_add(s->memtable, s->revision + 1, sub, len), kv, sub, tombstone);
+    record_encode(memtable_add(s->memtable, s->revision + 1, sub, len), kv, sub, tombstone ? RECORD_TOMBSTONE : 0);
     index_add(s->index, kv->key, s->revision + 1, (uint32_t)sub, tombstone);
 }
 
@@ -49,12 +54,12 @@ enum status mvcc_put(struct mvcc *s, struct slice key, struct slice value, int64
     if (k && keyindex_is_alive(k)) {
         const struct version *all = keyindex_versions(k), *newest = &all[k->count - 1];
         struct mvcc_kv old;
+        uint32_t flags;
         enum status st;
-        bool tombstone;
         kv.create_rev = all[newest->first].main;
         kv.version = (int64_t)(k->count - newest->first) + 1;
-        /* Only the creation time needs the record. */
-        st = store_read(s, newest->main, newest->sub, &old, &tombstone);
+        /* Only the creation time needs the record. Without it this replica would differ from the others. */
+        st = store_read(s, newest->main, newest->sub, &old, &flags);
         if (st != ST_OK)
             return st == ST_NOT_FOUND ? ST_CORRUPT : st;
         kv.create_time_ns = old.create_time_ns;
@@ -89,6 +94,7 @@ mvcc_rev mvcc_end(struct mvcc *s)
     INVARIANT(s->writing);
     s->writing = false;
     if (s->subs) {
+        record_set_last(memtable_record(s->memtable, memtable_count(s->memtable) - 1));
         s->revision++;
         s->last_time_ns = s->write_time_ns;
     }

@@ -320,7 +320,7 @@ uint8_t *grpc_call_message(struct grpc_call *call, size_t len)
 {
     uint8_t *p;
 
-    INVARIANT(len <= ANSWER_BYTES_MAX);
+    INVARIANT(len <= UINT32_MAX);
     if (call->finished || !call->sc) {
         /* Nobody will read it; the handler may write it all the same. */
         if (!call->sc)
@@ -343,7 +343,7 @@ void grpc_call_take_message(struct grpc_call *call, struct buf *message)
 {
     size_t len = buf_len(message) - GRPC_FRAME_BYTES;
 
-    INVARIANT(len <= ANSWER_BYTES_MAX);
+    INVARIANT(len <= UINT32_MAX);
     if (!call->finished && call->sc) {
         put_be32(put_u8(message->data + message->start, 0), (uint32_t)len);
         call->sc->output_bytes += buf_len(message);

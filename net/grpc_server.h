@@ -74,7 +74,7 @@ bool grpc_call_is_canceled(const struct grpc_call *call);
 uint8_t *grpc_call_message(struct grpc_call *call, size_t len);
 /*
  * The same for a message that was built elsewhere and may be large: message holds GRPC_FRAME_BYTES of any content
- * (net/grpc_text.h), then the message of at most ANSWER_BYTES_MAX, and is taken: it is empty after.
+ * (net/grpc_text.h), then the message, and is taken: it is empty after.
  */
 void grpc_call_take_message(struct grpc_call *call, struct buf *message);
 /* The stream's unsent output is over WATCH_QUEUE_BYTES_MAX: a streaming handler should stop until on_writable. */

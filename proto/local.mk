@@ -8,7 +8,7 @@ nodist_libproto_a_SOURCES = \
 	proto/rpc.pb-c.c proto/rpc.pb-c.h \
 	proto/health.pb-c.c proto/health.pb-c.h \
 	proto/state.pb-c.c proto/state.pb-c.h
-libproto_a_SOURCES = proto/arena.c proto/arena.h proto/wire.h
+libproto_a_SOURCES = proto/arena.c proto/arena.h proto/nesting.c proto/nesting.h proto/wire.h
 # What the generator writes is not held to our warnings.
 libproto_a_CFLAGS = -std=gnu11 -pthread $(HARD_CFLAGS) $(SAN_CFLAGS) $(PROTOBUFC_CFLAGS)
 

@@ -10,7 +10,7 @@
 #include "common/buf.h"
 #include "common/codec.h"
 
-enum { WIRE_VARINT = 0, WIRE_BYTES = 2 };
+enum { WIRE_VARINT = 0, WIRE_BYTES = 2, WIRE_LEN_BYTES = 5 };
 
 static inline size_t wire_tag_len(uint32_t field)
 {
@@ -80,27 +80,25 @@ static inline size_t wire_bytes_len(uint32_t field, size_t len)
 }
 
 /*
- * A message whose length is not known yet: wire_open leaves room for a length of four bytes (256 MiB - 1) and
- * wire_close writes it, padded: a longer spelling of the same number, which every decoder takes.
+ * A message whose length is not known yet: wire_open leaves room for a length of five bytes, all that protobuf allows,
+ * and wire_close writes it, padded: a longer spelling of the same number, which every decoder takes.
  */
 static inline size_t wire_open(struct buf *b, uint32_t field)
 {
     wire_tag(b, field, WIRE_BYTES);
-    buf_reserve(b, 4);
-    buf_commit(b, 4);
+    buf_reserve(b, WIRE_LEN_BYTES);
+    buf_commit(b, WIRE_LEN_BYTES);
     return buf_len(b);
 }
 
 static inline void wire_close(struct buf *b, size_t opened)
 {
     size_t len = buf_len(b) - opened;
-    uint8_t *p = b->data + b->start + opened - 4;
+    uint8_t *p = b->data + b->start + opened - WIRE_LEN_BYTES;
 
-    INVARIANT(len < 1u << 28);
-    p[0] = (uint8_t)(len | 128);
-    p[1] = (uint8_t)(len >> 7 | 128);
-    p[2] = (uint8_t)(len >> 14 | 128);
-    p[3] = (uint8_t)(len >> 21 & 127);
+    INVARIANT(len < 1u << 31);
+    for (int i = 0; i < WIRE_LEN_BYTES; i++)
+        p[i] = (uint8_t)((len >> 7 * i & 127) | (i + 1 < WIRE_LEN_BYTES ? 128 : 0));
 }
 
 #endif

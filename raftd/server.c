@@ -273,7 +273,8 @@ static void on_publish_time(void *arg)
 
 static enum status open_storage(struct server *s, struct error *ret_error)
 {
-    struct mvcc_options store = {.dir = s->dir.store_path, .memtable_bytes = MEMTABLE_BYTES};
+    struct mvcc_options store = {.dir = s->dir.store_path, .memtable_bytes = MEMTABLE_BYTES,
+                                  .seal_entries = SEAL_ENTRIES_MAX};
     struct wal_options wal = {.cluster_id = s->dir.cluster_id,
                               .member_id = s->dir.member_id,
                               .segment_bytes = WAL_SEGMENT_BYTES,

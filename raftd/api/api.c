@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/limits.h"
 #include "common/mem.h"
 #include "raftd/api/internal.h"
 
@@ -13,13 +12,8 @@
 
 void api_reply(struct grpc_call *call, struct slice answer)
 {
-    uint8_t *p;
+    uint8_t *p = grpc_call_message(call, answer.len);
 
-    if (answer.len > ANSWER_BYTES_MAX) {
-        api_fail(call, ST_ANSWER_TOO_LARGE);
-        return;
-    }
-    p = grpc_call_message(call, answer.len);
     if (answer.len)
         memcpy(p, answer.data, answer.len);
     grpc_call_finish(call, ST_OK, NULL);

@@ -78,7 +78,7 @@ void api_kv_delete(struct api *a, struct grpc_call *call, struct slice message)
 
 static void answer_txn(struct api *a, struct grpc_call *call, struct slice message)
 {
-    Etcdserverpb__TxnRequest *r = etcdserverpb__txn_request__unpack(&a->arena.allocator, message.len, message.data);
+    Etcdserverpb__TxnRequest *r = kv_unpack_txn(&a->arena, message);
     struct kv_header h;
     enum status st;
 
@@ -96,7 +96,7 @@ static void answer_txn(struct api *a, struct grpc_call *call, struct slice messa
 void api_kv_txn(struct api *a, struct grpc_call *call, struct slice message)
 {
     struct kv_limits limits = {.txn_ops_max = TXN_OPS_MAX};
-    Etcdserverpb__TxnRequest *r = etcdserverpb__txn_request__unpack(&a->arena.allocator, message.len, message.data);
+    Etcdserverpb__TxnRequest *r = kv_unpack_txn(&a->arena, message);
     enum status st = r ? kv_check_txn(r, &limits) : ST_BAD_MESSAGE;
     bool serializable = false, read_only = st == ST_OK && kv_txn_is_read_only(r, &serializable);
 

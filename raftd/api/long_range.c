@@ -60,8 +60,6 @@ static enum status step(struct api *a, struct long_range *l)
     a->sliced_bytes += buf_len(&l->answer) - before;
     if (st != ST_OK)
         return st;
-    if (buf_len(&l->answer) > ANSWER_BYTES_MAX)
-        return ST_ANSWER_TOO_LARGE;
     return a->sliced_bytes > SLICED_ANSWERS_BYTES_MAX ? ST_TOO_MANY_REQUESTS : ST_OK;
 }
 

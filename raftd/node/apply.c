@@ -33,8 +33,7 @@ static enum status apply_delete(struct node *n, const struct kv_header *h, struc
 static enum status apply_txn(struct node *n, const struct kv_header *h, struct slice payload,
                              struct buf *out)
 {
-    Etcdserverpb__TxnRequest *r =
-        etcdserverpb__txn_request__unpack(&n->arena.allocator, payload.len, payload.data);
+    Etcdserverpb__TxnRequest *r = kv_unpack_txn(&n->arena, payload);
 
     return r ? kv_apply_txn(n->options.store, h, r, out) : ST_BAD_MESSAGE;
 }

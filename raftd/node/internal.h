@@ -67,6 +67,8 @@ struct node {
     struct request_list reading;   /* reads of no attempt */
     struct request_list asked;     /* reads of the attempt under way */
     struct request_list reached;   /* reads that wait until an index is applied, ascending */
+    struct request_list ending;    /* whose callbacks are about to be called */
+    bool stopping;
     struct raft_entry **batch;     /* room for the entries of one raft_propose */
     size_t batch_cap;
     uint64_t read_context;    /* of the attempt under way; 0: none */
@@ -88,6 +90,8 @@ void request_finish(struct node *n, struct node_request *r, enum status st, stru
 void requests_on_read_state(struct node *n, const struct raft_read_state *state);
 void requests_on_applied(struct node *n, raft_index applied);
 void requests_expire(struct node *n);
+/* The old leader took the attempt at a read point with it. */
+void requests_on_new_leader(struct node *n);
 
 /* node/apply.c */
 void apply_entry(struct node *n, const struct raft_entry *e);

@@ -13,16 +13,21 @@
 #include "common/buf.h"
 #include "common/status.h"
 #include "mvcc/mvcc.h"
+#include "proto/arena.h"
 #include "proto/rpc.pb-c.h"
 
-/* What goes into every ResponseHeader beside the revision. */
+/* What goes into every ResponseHeader beside the revision, and how large an answer may become: RESPONSE_BYTES_MAX. */
 struct kv_header {
     uint64_t cluster_id, member_id, raft_term;
+    size_t answer_bytes_max;
 };
 
 struct kv_limits {
     unsigned txn_ops_max;      /* TXN_OPS_MAX */
 };
+
+/* A decoded transaction in the arena; NULL for bytes that are none, or one nested too deep to decode. */
+Etcdserverpb__TxnRequest *kv_unpack_txn(struct arena *arena, struct slice bytes);
 
 /* ---- is the request well-formed? (etcd-v3: the texts of section 3; never looks at the store) ---- */
 enum status kv_check_range(const Etcdserverpb__RangeRequest *r) MUST_CHECK;
@@ -32,7 +37,7 @@ enum status kv_check_txn(const Etcdserverpb__TxnRequest *r, const struct kv_limi
 /* Only ranges in both branches: answered without a log entry. *ret_serializable: every one of them is. */
 bool kv_txn_is_read_only(const Etcdserverpb__TxnRequest *r, bool *ret_serializable);
 
-/* ---- reads: append a RangeResponse / TxnResponse to out; in one piece (kv_range.h: in slices) ---- */
+/* ---- reads: append a RangeResponse / TxnResponse to out, in one piece (kv_range.h: in slices); ST_ANSWER_TOO_LARGE ---- */
 enum status kv_range(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__RangeRequest *r,
                      struct buf *out) MUST_CHECK;
 enum status kv_txn_read(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,
@@ -41,7 +46,8 @@ enum status kv_txn_read(struct mvcc *store, const struct kv_header *h, const Etc
 /*
  * ---- writes, between mvcc_begin and mvcc_end ----
  * out NULL: nobody on this node waits for the answer, and none is made (reads whose result nobody sees are left out).
- * A refusal (lease or key not found, compacted...) leaves the store unchanged and is the same on every replica.
+ * A refusal (lease or key not found, compacted...) leaves the store unchanged and is the same on every replica. ST_ANSWER_TOO_LARGE
+ * is none: the answer is too large to be given, but everything was done.
  */
 enum status kv_apply_put(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__PutRequest *r,
                          struct buf *out) MUST_CHECK;

@@ -72,22 +72,30 @@ static enum status do_put(struct mvcc *store, const struct kv_header *h, const E
     return st;
 }
 
+struct prev_writer {
+    struct buf *out;
+    size_t bytes_max;
+};
+
 static bool write_prev(const struct mvcc_kv *kv, void *arg)
 {
-    kv_encode(arg, DELETE_PREVS, kv, false);
-    return true;
+    struct prev_writer *w = arg;
+
+    kv_encode(w->out, DELETE_PREVS, kv, false);
+    return buf_len(w->out) <= w->bytes_max;
 }
 
 static enum status do_delete(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__DeleteRangeRequest *r,
                              struct buf *out)
 {
     struct mvcc_query q = {.span = span_of(&r->key, &r->range_end), .values = true};
+    struct prev_writer w = {out, h->answer_bytes_max};
     struct mvcc_range_result result;
     int64_t deleted;
     enum status st;
 
     if (out && r->prev_kv) {
-        st = mvcc_range(store, &q, write_prev, out, &result);
+        st = mvcc_range(store, &q, write_prev, &w, &result);
         if (st != ST_OK)
             return st;
     }
@@ -96,7 +104,7 @@ static enum status do_delete(struct mvcc *store, const struct kv_header *h, cons
         kv_encode_header(out, DELETE_HEADER, h, mvcc_pending_revision(store));
         wire_int(out, DELETE_COUNT, deleted);
     }
-    return ST_OK;
+    return out && buf_len(out) > h->answer_bytes_max ? ST_ANSWER_TOO_LARGE : ST_OK;
 }
 
 enum status kv_apply_put(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__PutRequest *r,
@@ -211,6 +219,7 @@ static enum status evaluate(struct mvcc *store, Etcdserverpb__Compare *const *co
 struct path {
     uint8_t taken[TXN_PATH_BYTES]; /* a bit a transaction, in the order of the walk */
     unsigned count, next;
+    bool is_too_large; /* the answer; what is left is done without one */
 };
 
 static enum status judge_op(struct mvcc *store, const Etcdserverpb__RequestOp *op, struct path *path);
@@ -261,28 +270,32 @@ static enum status judge_op(struct mvcc *store, const Etcdserverpb__RequestOp *o
     }
 }
 
-static enum status run_txn(struct mvcc *store, const Etcdserverpb__TxnRequest *r, struct path *path, struct buf *out);
+/*
+ * inner: the header of the answers inside. etcd: who answers stands in the outer header only; a transaction inside has an
+ * empty one, without a revision.
+ */
+static enum status run_txn(struct mvcc *store, const struct kv_header *inner, const Etcdserverpb__TxnRequest *r,
+                           struct path *path, struct buf *out);
 
-static enum status run_op(struct mvcc *store, const Etcdserverpb__RequestOp *op, struct path *path, struct buf *out)
+static enum status run_op(struct mvcc *store, const struct kv_header *inner, const Etcdserverpb__RequestOp *op,
+                          struct path *path, struct buf *out)
 {
-    /* etcd: who answers stands in the outer header only; a transaction inside has an empty one, without a revision. */
-    static const struct kv_header nobody;
     /* The field of the answer in a ResponseOp has the number of the request in a RequestOp. */
     size_t opened = out ? wire_open(out, (uint32_t)op->request_case) : 0;
     enum status st = ST_OK;
 
     switch (op->request_case) {
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
-        st = out ? kv_range(store, &nobody, op->request_range, out) : ST_OK;
+        st = out ? kv_range(store, inner, op->request_range, out) : ST_OK;
         break;
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
-        st = do_put(store, &nobody, op->request_put, out);
+        st = do_put(store, inner, op->request_put, out);
         break;
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:
-        st = do_delete(store, &nobody, op->request_delete_range, out);
+        st = do_delete(store, inner, op->request_delete_range, out);
         break;
     default:
-        st = run_txn(store, op->request_txn, path, out);
+        st = run_txn(store, inner, op->request_txn, path, out);
         if (out && st == ST_OK)
             wire_message(out, TXN_HEADER, 0);
         break;
@@ -293,7 +306,8 @@ static enum status run_op(struct mvcc *store, const Etcdserverpb__RequestOp *op,
 }
 
 /* Everything of a TxnResponse but the header. */
-static enum status run_txn(struct mvcc *store, const Etcdserverpb__TxnRequest *r, struct path *path, struct buf *out)
+static enum status run_txn(struct mvcc *store, const struct kv_header *inner, const Etcdserverpb__TxnRequest *r,
+                           struct path *path, struct buf *out)
 {
     bool success = path->taken[path->next / 8] >> path->next % 8 & 1;
     Etcdserverpb__RequestOp **ops = success ? r->success : r->failure;
@@ -303,7 +317,13 @@ static enum status run_txn(struct mvcc *store, const Etcdserverpb__TxnRequest *r
     path->next++;
     for (size_t i = 0; st == ST_OK && i < count; i++) {
         size_t opened = out ? wire_open(out, TXN_RESPONSES) : 0;
-        st = run_op(store, ops[i], path, out);
+        st = run_op(store, inner, ops[i], path, out);
+        if (st == ST_ANSWER_TOO_LARGE) {
+            path->is_too_large = true;
+            st = ST_OK;
+        }
+        if (path->is_too_large)
+            out = NULL;
         if (out && st == ST_OK)
             wire_close(out, opened);
     }
@@ -315,11 +335,16 @@ static enum status run_txn(struct mvcc *store, const Etcdserverpb__TxnRequest *r
 static enum status answer_txn(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,
                               struct path *path, struct buf *out)
 {
-    enum status st = run_txn(store, r, path, out);
+    const struct kv_header inner = {.answer_bytes_max = h->answer_bytes_max};
+    enum status st = run_txn(store, &inner, r, path, out);
 
-    if (out && st == ST_OK)
+    if (st != ST_OK)
+        return st;
+    if (path->is_too_large)
+        return ST_ANSWER_TOO_LARGE;
+    if (out)
         kv_encode_header(out, TXN_HEADER, h, mvcc_pending_revision(store));
-    return st;
+    return ST_OK;
 }
 
 enum status kv_apply_txn(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,

@@ -4,11 +4,19 @@
 
 #include "common/limits.h"
 #include "common/mem.h"
+#include "proto/nesting.h"
 #include "raftd/node/kv.h"
 
 static struct slice bytes_of(const ProtobufCBinaryData *b)
 {
     return slice_of(b->data, b->len);
+}
+
+Etcdserverpb__TxnRequest *kv_unpack_txn(struct arena *arena, struct slice bytes)
+{
+    if (!proto_nests_within(&etcdserverpb__txn_request__descriptor, bytes, NESTING_MAX))
+        return NULL;
+    return etcdserverpb__txn_request__unpack(&arena->allocator, bytes.len, bytes.data);
 }
 
 enum status kv_check_range(const Etcdserverpb__RangeRequest *r)

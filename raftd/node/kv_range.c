@@ -111,6 +111,7 @@ static void write_kv(struct kv_range *x, const struct mvcc_kv *kv)
     if (x->keys_only)
         copy.value.len = 0;
     kv_encode(x->out, RANGE_KVS, &copy, x->attributes);
+    x->too_large = buf_len(x->out) > x->header.answer_bytes_max;
 }
 
 static void collect_kv(struct kv_range *x, const struct mvcc_kv *kv)
@@ -126,6 +127,8 @@ static void collect_kv(struct kv_range *x, const struct mvcc_kv *kv)
         memcpy(s->bytes + kv->key.len, kv->value.data, kv->value.len);
     s->kv.key.data = s->bytes;
     s->kv.value.data = s->bytes + kv->key.len;
+    x->list_bytes += kv->key.len + kv->value.len;
+    x->too_large = x->list_bytes > x->header.answer_bytes_max; /* no more is held for sorting than can be answered */
 }
 
 static bool on_kv(const struct mvcc_kv *kv, void *arg)
@@ -138,14 +141,14 @@ static bool on_kv(const struct mvcc_kv *kv, void *arg)
         x->cut = x->collect_max && (int64_t)x->list_count == x->collect_max;
         if (!x->cut)
             collect_kv(x, kv);
-        return !x->cut;
+        return !x->cut && !x->too_large;
     }
     x->cut = x->more = x->limit && x->passed == x->limit;
     if (x->cut)
         return false;
     x->passed++;
     write_kv(x, kv);
-    return true;
+    return !x->too_large;
 }
 
 /* ---- sorting ---- */
@@ -188,7 +191,7 @@ static void write_sorted(struct kv_range *x)
         qsort_r(x->list, x->list_count, sizeof *x->list, compare_kvs, x);
     if (emit < x->list_count)
         x->more = true;
-    for (size_t i = 0; i < emit; i++)
+    for (size_t i = 0; i < emit && !x->too_large; i++)
         write_kv(x, &x->list[i].kv);
     forget_list(x);
 }
@@ -248,17 +251,17 @@ enum status kv_range_step(struct kv_range *x, int64_t keys_max, struct buf *out)
     x->query.visit_max = keys_max;
     x->query.visit_bytes_max = KV_RANGE_SLICE_BYTES;
     st = mvcc_range(x->store, &x->query, on_kv, x, &result);
-    if (st != ST_OK) {
-        out->end = out->start + x->answer_at;
-        return st;
-    }
-    if (!x->counted)
+    if (st == ST_OK && !x->counted)
         x->count += result.count;
-    if (result.unfinished)
+    if (st == ST_OK && result.unfinished)
         go_on(x, &result);
-    else
+    else if (st == ST_OK)
         finish(x);
-    return ST_OK;
+    if (st == ST_OK && x->too_large)
+        st = ST_ANSWER_TOO_LARGE;
+    if (st != ST_OK)
+        out->end = out->start + x->answer_at;
+    return st;
 }
 
 enum status kv_range(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__RangeRequest *r, struct buf *out)

@@ -36,10 +36,11 @@ struct kv_range {
     bool counted;              /* count is the whole span's already */
     bool cut;                  /* no more keys are wanted */
     bool more;                 /* than the limit */
+    bool too_large;            /* for header.answer_bytes_max */
     int64_t count, passed;     /* keys of the span; of those, what the filters let through */
     struct buf *out;           /* during a step */
     struct sorted_kv *list;
-    size_t list_count, list_cap;
+    size_t list_count, list_cap, list_bytes;
 };
 
 void kv_range_init(struct kv_range *x, struct mvcc *store, const struct kv_header *h, const Etcdserverpb__RangeRequest *r);
@@ -48,7 +49,7 @@ void kv_range_fini(struct kv_range *x);
 void kv_range_keep(struct kv_range *x);
 /*
  * Append to the answer, which is the same at every step and may hold something before it. keys_max 0: to the end. On a failure what
- * was appended is taken back. ST_COMPACTED, ST_FUTURE_REV, ST_CORRUPT, ST_IO.
+ * was appended is taken back. ST_COMPACTED, ST_FUTURE_REV, ST_ANSWER_TOO_LARGE, ST_CORRUPT, ST_IO.
  */
 enum status kv_range_step(struct kv_range *x, int64_t keys_max, struct buf *out) MUST_CHECK;
 static inline bool kv_range_is_done(const struct kv_range *x)

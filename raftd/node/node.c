@@ -170,6 +170,8 @@ static void notice_changes(struct node *n)
         return;
     if (n->last_status.leader && now.leader != n->last_status.leader)
         n->leader_was_lost = true;
+    if (now.leader && now.leader != n->last_status.leader)
+        requests_on_new_leader(n);
     n->last_status = now;
     if (n->options.changed_fn)
         n->options.changed_fn(n->options.arg, &now);
@@ -199,6 +201,7 @@ static void run_ready(struct node *n, const struct raft_ready *rd)
 void node_run(struct node *n)
 {
     mvcc_rev before = mvcc_revision(n->options.store);
+    uint64_t applied = mvcc_applied_index(n->options.store);
     struct raft_ready rd;
 
     requests_send(n);
@@ -210,10 +213,10 @@ void node_run(struct node *n)
         requests_send(n);
     }
     notice_changes(n);
-    if (mvcc_revision(n->options.store) != before) {
+    if (mvcc_revision(n->options.store) != before)
         n->options.applied_fn(n->options.arg);
+    if (mvcc_applied_index(n->options.store) != applied)
         storage_maybe_seal(n);
-    }
 }
 
 void node_get_raft_status(const struct node *n, struct raft_status *ret_status)
@@ -237,5 +240,9 @@ void node_get_header(const struct node *n, struct kv_header *ret_header)
 
     raft_get_status(n->raft, &st);
     *ret_header = (struct kv_header){
-        .cluster_id = n->options.cluster_id, .member_id = n->options.member_id, .raft_term = st.hard.term};
+        .cluster_id = n->options.cluster_id,
+        .member_id = n->options.member_id,
+        .raft_term = st.hard.term,
+        .answer_bytes_max = RESPONSE_BYTES_MAX,
+    };
 }

@@ -71,12 +71,15 @@ void node_run(struct node *n);
 
 /* ---- requests ---- */
 
-/* answer: protobuf bytes of the response (empty unless ST_OK), valid during the call. */
+/*
+ * answer: protobuf bytes of the response (empty unless ST_OK), valid during the call. The callback may propose, read and
+ * cancel other requests; its own has ended.
+ */
 typedef void (*node_done_fn)(void *arg, enum status st, struct slice answer);
 
 /*
  * Replicate and apply a request of the given kind; payload is copied. *ret_request may be used to cancel. A refusal is
- * returned at once, without done_fn: ST_NO_LEADER only if wait_leader is false, ST_TOO_MANY_REQUESTS, ST_REQUEST_TOO_LARGE.
+ * returned at once, without done_fn: ST_TOO_MANY_REQUESTS, ST_REQUEST_TOO_LARGE, ST_STOPPED. Without a leader it waits for one.
  */
 enum status node_propose(struct node *n, enum command_kind kind, struct slice payload, int64_t deadline_ns,
                          node_done_fn done_fn, void *arg, struct node_request **ret_request) MUST_CHECK;

@@ -22,6 +22,7 @@ void requests_init(struct node *n)
     TAILQ_INIT(&n->reading);
     TAILQ_INIT(&n->asked);
     TAILQ_INIT(&n->reached);
+    TAILQ_INIT(&n->ending);
     n->earliest_deadline_ns = INT64_MAX;
     /* Unique over restarts of this member: a start nobody had before. */
     n->next_request_id = rng_next(&n->rng);
@@ -77,14 +78,26 @@ void request_finish(struct node *n, struct node_request *r, enum status st, stru
     done_fn(arg, st, answer);
 }
 
+/*
+ * Callbacks may propose, read and cancel. So what ends is put aside first: nobody walks a list that they change, and
+ * what they ask for anew does not end with the old.
+ */
+static void finish_ending(struct node *n, enum status st)
+{
+    while (!TAILQ_EMPTY(&n->ending))
+        request_finish(n, TAILQ_FIRST(&n->ending), st, slice_of(NULL, 0));
+}
+
 static void finish_all(struct node *n, struct request_list *list, enum status st)
 {
     while (!TAILQ_EMPTY(list))
-        request_finish(n, TAILQ_FIRST(list), st, slice_of(NULL, 0));
+        request_move(&n->ending, TAILQ_FIRST(list));
+    finish_ending(n, st);
 }
 
 void requests_fini(struct node *n)
 {
+    n->stopping = true;
     finish_all(n, &n->proposing, ST_STOPPED);
     finish_all(n, &n->proposed, ST_STOPPED);
     finish_all(n, &n->reading, ST_STOPPED);
@@ -109,6 +122,8 @@ enum status node_propose(struct node *n, enum command_kind kind, struct slice pa
     struct command header = {.kind = kind, .origin = n->options.member_id};
     struct node_request *r;
 
+    if (n->stopping)
+        return ST_STOPPED;
     if (payload.len > REQUEST_BYTES_MAX)
         return ST_REQUEST_TOO_LARGE;
     if (n->waiting >= PENDING_REQUESTS_MAX || n->queued_bytes > RAFT_UNCOMMITTED_BYTES_MAX || apply_lags(n))
@@ -131,6 +146,8 @@ enum status node_read(struct node *n, int64_t deadline_ns, node_done_fn done_fn,
 {
     struct node_request *r;
 
+    if (n->stopping)
+        return ST_STOPPED;
     if (n->waiting >= PENDING_REQUESTS_MAX)
         return ST_TOO_MANY_REQUESTS;
     r = request_new(n, deadline_ns, done_fn, arg, &n->reading);
@@ -216,6 +233,12 @@ void requests_send(struct node *n)
     send_reads(n);
 }
 
+void requests_on_new_leader(struct node *n)
+{
+    n->read_context = 0;
+    n->options.work_fn(n->options.arg);
+}
+
 void requests_on_read_state(struct node *n, const struct raft_read_state *state)
 {
     struct node_request *r;
@@ -238,14 +261,15 @@ void requests_on_applied(struct node *n, raft_index applied)
         request_finish(n, r, ST_OK, slice_of(NULL, 0));
 }
 
-static int64_t expire_list(struct node *n, struct request_list *list, enum status st, int64_t earliest)
+/* Those whose time is over go aside; the earliest deadline of the others. */
+static int64_t part_expired(struct node *n, struct request_list *list, int64_t earliest)
 {
     struct node_request *r = TAILQ_FIRST(list);
 
     while (r) {
         struct node_request *next = TAILQ_NEXT(r, link);
         if (r->deadline_ns <= n->now_ns)
-            request_finish(n, r, st, slice_of(NULL, 0));
+            request_move(&n->ending, r);
         else if (r->deadline_ns < earliest)
             earliest = r->deadline_ns;
         r = next;
@@ -260,12 +284,13 @@ void requests_expire(struct node *n)
 
     if (n->now_ns < n->earliest_deadline_ns)
         return;
-    earliest = expire_list(n, &n->proposing, st, earliest);
-    earliest = expire_list(n, &n->proposed, st, earliest);
-    earliest = expire_list(n, &n->reading, st, earliest);
-    earliest = expire_list(n, &n->asked, st, earliest);
-    earliest = expire_list(n, &n->reached, st, earliest);
-    n->earliest_deadline_ns = earliest;
+    earliest = part_expired(n, &n->proposing, earliest);
+    earliest = part_expired(n, &n->proposed, earliest);
+    earliest = part_expired(n, &n->reading, earliest);
+    earliest = part_expired(n, &n->asked, earliest);
+    earliest = part_expired(n, &n->reached, earliest);
+    n->earliest_deadline_ns = earliest; /* before the callbacks: they may ask for something earlier */
+    finish_ending(n, st);
     if (!n->last_status.leader)
         return;
     n->leader_was_lost = false;

@@ -110,7 +110,7 @@ static void make_request(struct request *q)
 /* In slices, with writes between them, and without the request's bytes after the first. Returns how many it took. */
 static unsigned in_slices(struct request *q, struct buf *out)
 {
-    const struct kv_header h = {1, 2, 3};
+    const struct kv_header h = {1, 2, 3, SIZE_MAX};
     unsigned steps = 0;
     struct kv_range x;
 
@@ -131,7 +131,7 @@ static unsigned in_slices(struct request *q, struct buf *out)
 
 static void slices_make_the_answer_of_one_piece(void **state)
 {
-    const struct kv_header h = {1, 2, 3};
+    const struct kv_header h = {1, 2, 3, SIZE_MAX};
     struct buf whole = {0}, sliced = {0};
     unsigned steps = 0;
 
@@ -160,7 +160,7 @@ static void slices_make_the_answer_of_one_piece(void **state)
 /* The answer to a request against what a list of keys says. */
 static void expect_keys(Etcdserverpb__RangeRequest *r, const char *keys, int64_t count, bool more)
 {
-    const struct kv_header h = {0};
+    const struct kv_header h = {.answer_bytes_max = SIZE_MAX};
     struct buf out = {0}, got = {0};
     Etcdserverpb__RangeResponse *a;
 
@@ -225,10 +225,34 @@ static void orders_limits_and_filters_are_etcds(void **state)
     expect_keys(&r, "", 3, false);
 }
 
+static void an_answer_that_is_too_large_is_refused_and_leaves_nothing(void **state)
+{
+    const struct kv_header h = {.answer_bytes_max = 48}; /* one key and a bit */
+    Etcdserverpb__RangeRequest r;
+    struct buf out = {0};
+
+    (void)state;
+    put("a", "some value");
+    put("b", "another value");
+    etcdserverpb__range_request__init(&r);
+    r.key = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) "a"};
+    buf_append_text(&out, "before");
+    assert_int_equal(kv_range(store, &h, &r, &out), ST_OK);
+    out.end = out.start + 6;
+    r.range_end = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) ""};
+    for (int target = 0; target < 5; target++) {
+        r.sort_target = (Etcdserverpb__RangeRequest__SortTarget)target;
+        assert_int_equal(kv_range(store, &h, &r, &out), ST_ANSWER_TOO_LARGE);
+        assert_int_equal(buf_len(&out), 6);
+    }
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(slices_make_the_answer_of_one_piece, open_store, close_store),
+        cmocka_unit_test_setup_teardown(an_answer_that_is_too_large_is_refused_and_leaves_nothing, open_store, close_store),
         cmocka_unit_test_setup_teardown(orders_limits_and_filters_are_etcds, open_store, close_store),
     };
 
