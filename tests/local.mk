@@ -29,3 +29,18 @@ dist-hook:
 	find $(distdir) -name __pycache__ -prune -exec rm -rf {} +
 
 include tests/bench/local.mk
+
+# Tests that need more than one room; those of a single room are named in its own fragment.
+
+check_PROGRAMS += tests/sim/test_sim
+TESTS += tests/sim/test_sim
+tests_sim_test_sim_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_sim_test_sim_SOURCES = \
+	raftd/peer/frame.c raftd/peer/frame.h \
+	tests/sim/history.c tests/sim/history.h \
+	tests/sim/member.c tests/sim/member.h \
+	tests/sim/run.c tests/sim/run.h \
+	tests/sim/test_sim.c \
+	tests/sim/world.c tests/sim/world.h \
+	tests/unit/memory_disk.c tests/unit/memory_disk.h
+tests_sim_test_sim_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS)

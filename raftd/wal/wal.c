@@ -280,18 +280,29 @@ static struct order *queue_order(struct queue *q)
     return &q->orders[q->count++];
 }
 
+/* Without a thread. */
+static void write_incoming(struct wal *w)
+{
+    write_queue(w, &w->incoming);
+    queue_clear(&w->incoming);
+    wal_writer_mark(&w->writer);
+}
+
+bool wal_step(struct wal *w)
+{
+    if (!w->incoming.count)
+        return false;
+    write_incoming(w);
+    return true;
+}
+
 /* Hand it to the writer, or be the writer. */
 static void queue_done(struct wal *w)
 {
-    if (w->options.synchronous) {
-        pthread_mutex_unlock(&w->lock);
-        write_queue(w, &w->incoming);
-        queue_clear(&w->incoming);
-        wal_writer_mark(&w->writer);
-        return;
-    }
     pthread_cond_signal(&w->arrived);
     pthread_mutex_unlock(&w->lock);
+    if (w->options.synchronous && !w->options.stepped)
+        write_incoming(w);
 }
 
 /* The core appends without gaps, and never again what it was told is in a checkpoint: the reader
@@ -374,6 +385,8 @@ void wal_close(struct wal *w)
         pthread_mutex_unlock(&w->lock);
         pthread_join(w->thread, NULL);
     }
+    if (w->started && w->options.stepped && !atomic_load(&w->failed))
+        wal_step(w);
     if (w->started && !atomic_load(&w->failed)) {
         /* What asked for no sync, and the proof that the end is the end. */
         if (!wal_writer_is_synced(&w->writer))

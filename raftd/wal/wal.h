@@ -30,7 +30,8 @@ struct wal_options {
     uint64_t cluster_id;         /* written into a new log, compared with an old one's: ST_BAD_ARGUMENT if it differs */
     uint64_t member_id;
     uint64_t segment_bytes;      /* WAL_SEGMENT_BYTES; a batch never spans two segments */
-    bool synchronous;            /* no thread: wal_append writes and syncs before it returns (simulator, tests) */
+    bool synchronous;            /* no thread: wal_append writes and syncs before it returns (tests) */
+    bool stepped;                /* with synchronous: not before wal_step does, so that a simulator has a disk that takes time */
     void (*wake_fn)(void *arg);  /* from the writer thread: wal_durable has grown */
     void (*fail_fn)(void *arg, const char *text); /* any thread; must end the process */
     void *arg;
@@ -65,6 +66,9 @@ void wal_start(struct wal *w);
  */
 uint64_t wal_append(struct wal *w, const struct raft_hard_state *hard, struct raft_entry *const *entries,
                     size_t count, bool sync);
+
+/* Stepped only: write and sync what was appended since the last step. False: nothing was. */
+bool wal_step(struct wal *w);
 
 /* The last ticket up to which every batch is durable; one with sync false counts once it is written. */
 uint64_t wal_durable(const struct wal *w);

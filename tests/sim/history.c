@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The checks of a run. */
+#include "tests/sim/history.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/codec.h"
+#include "common/mem.h"
+
+/* What stands at each revision. */
+struct moment {
+    uint64_t id[SIM_KEYS]; /* 0: not there */
+    mvcc_rev rev[SIM_KEYS];
+};
+
+struct timeline {
+    struct moment *at; /* by revision */
+    mvcc_rev last;
+    const struct history *history;
+    uint8_t *times; /* how often an op's value was written, by op and key */
+};
+
+void history_fini(struct history *h)
+{
+    free(h->ops);
+}
+
+size_t history_begin(struct history *h, enum op_kind kind)
+{
+    h->ops = mem_grow(h->ops, &h->cap, h->count + 1, sizeof *h->ops);
+    h->ops[h->count] = (struct op){.kind = kind, .id = h->count + 1, .floor = h->heard};
+    return h->count++;
+}
+
+void history_end(struct history *h, size_t number, enum op_state state)
+{
+    struct op *op = &h->ops[number];
+    bool changes = op->kind == OP_PUT || op->kind == OP_PUT_PAIR || (op->kind == OP_COMPARE_PUT && op->succeeded) ||
+                   (op->kind == OP_DELETE && op->deleted);
+
+    SIM_CHECK(op->state == OP_OPEN, "operation %zu ended twice", number);
+    op->state = state;
+    if (state != OP_DONE)
+        return;
+    /* Time: a change is newer than all that was heard of when it began, a read at least as new. */
+    if (op->kind != OP_READ_LOCAL)
+        SIM_CHECK(op->rev >= op->floor + changes, "operation %zu (kind %d) is of revision %lld, but %lld was known when it began",
+                  number, op->kind, (long long)op->rev, (long long)op->floor);
+    if (op->rev > h->heard)
+        h->heard = op->rev;
+}
+
+/* ---- keys and values ---- */
+
+size_t sim_key(unsigned key, char ret_key[8])
+{
+    return (size_t)snprintf(ret_key, 8, "k%u", key);
+}
+
+struct slice sim_value(uint64_t id, uint8_t ret_value[SIM_VALUE_BYTES_MAX])
+{
+    size_t len = 8 + (size_t)(id * 2654435761u % (SIM_VALUE_BYTES_MAX - 8));
+
+    memset(ret_value, (int)id, len);
+    put_le64(ret_value, id);
+    return slice_of(ret_value, len);
+}
+
+uint64_t sim_value_id(struct slice value)
+{
+    uint8_t expected[SIM_VALUE_BYTES_MAX];
+    uint64_t id = value.len >= 8 ? get_le64(value.data) : 0;
+
+    SIM_CHECK(id && slice_equal(value, sim_value(id, expected)), "a value that nobody wrote");
+    return id;
+}
+
+/* ---- the store's side ---- */
+
+static bool on_event(const struct mvcc_event *e, void *arg)
+{
+    struct timeline *t = arg;
+    unsigned key = (unsigned)(e->kv.key.data[1] - '0');
+    struct moment *m = &t->at[e->kv.mod_rev];
+    uint64_t id;
+
+    SIM_CHECK(key < SIM_KEYS && e->kv.mod_rev <= t->last, "an event of key %u at %lld", key, (long long)e->kv.mod_rev);
+    if (e->sub == 0)
+        *m = t->at[e->kv.mod_rev - 1];
+    m->rev[key] = e->is_delete ? 0 : e->kv.mod_rev;
+    if (e->is_delete) {
+        SIM_CHECK(m->id[key], "a delete of what was not there at %lld", (long long)e->kv.mod_rev);
+        m->id[key] = 0;
+        return true;
+    }
+    id = sim_value_id(e->kv.value);
+    SIM_CHECK(id <= t->history->count, "a value of operation %llu that never was", (unsigned long long)id);
+    SIM_CHECK(!t->times[(id - 1) * SIM_KEYS + key]++, "operation %llu was applied twice", (unsigned long long)id - 1);
+    m->id[key] = id;
+    return true;
+}
+
+static void check_write(const struct timeline *t, const struct op *op, size_t number)
+{
+    const struct moment *at = &t->at[op->rev], *before = &t->at[op->rev - 1];
+    bool put = op->kind != OP_DELETE && (op->kind != OP_COMPARE_PUT || op->succeeded);
+
+    SIM_CHECK(op->rev <= t->last, "acknowledged operation %zu at revision %lld is lost: the store ends at %lld", number,
+              (long long)op->rev, (long long)t->last);
+    if (put)
+        SIM_CHECK(at->id[op->key] == op->id && at->rev[op->key] == op->rev,
+                  "acknowledged operation %zu is not what stands at revision %lld", number, (long long)op->rev);
+    if (op->kind == OP_PUT_PAIR)
+        SIM_CHECK(at->id[op->other] == op->id && at->rev[op->other] == op->rev, "half of operation %zu is lost", number);
+    if (op->kind == OP_DELETE)
+        SIM_CHECK(!at->id[op->key], "delete %zu left something at revision %lld", number, (long long)op->rev);
+    if (op->kind == OP_DELETE && op->deleted)
+        SIM_CHECK(before->id[op->key], "delete %zu says it deleted what was not there", number);
+    if (op->kind == OP_COMPARE_PUT && op->succeeded)
+        SIM_CHECK(before->rev[op->key] == op->expected, "operation %zu compared equal to what was not so", number);
+    if (op->kind == OP_COMPARE_PUT && !op->succeeded)
+        SIM_CHECK(at->rev[op->key] != op->expected, "operation %zu compared unequal to what was so", number);
+}
+
+static void check_read(const struct timeline *t, const struct op *op, size_t number)
+{
+    SIM_CHECK(op->rev <= t->last, "read %zu saw revision %lld, the store ends at %lld", number, (long long)op->rev,
+              (long long)t->last);
+    for (unsigned k = 0; k < SIM_KEYS; k++)
+        SIM_CHECK(t->at[op->rev].id[k] == op->seen[k] && t->at[op->rev].rev[k] == op->seen_rev[k],
+                  "read %zu of key %u at revision %lld saw the value of %llu, there stands that of %llu", number, k,
+                  (long long)op->rev, (unsigned long long)op->seen[k], (unsigned long long)t->at[op->rev].id[k]);
+}
+
+void history_check(const struct history *h, struct mvcc *store)
+{
+    struct timeline t = {.last = mvcc_revision(store), .history = h};
+    enum status st;
+
+    t.at = mem_zero((size_t)(t.last + 1) * sizeof *t.at);
+    t.times = mem_zero(h->count * SIM_KEYS + 1);
+    st = mvcc_history(store, 2, t.last, on_event, &t);
+    SIM_CHECK(st == ST_OK, "history: %s", status_text(st));
+    for (size_t i = 0; i < h->count; i++) {
+        const struct op *op = &h->ops[i];
+        bool written = false;
+        for (unsigned k = 0; k < SIM_KEYS; k++)
+            written = written || t.times[i * SIM_KEYS + k];
+        if (op->state == OP_REFUSED)
+            SIM_CHECK(!written, "operation %zu was refused, and done", i);
+        if (op->state != OP_DONE)
+            continue;
+        if (op->kind == OP_COMPARE_PUT && !op->succeeded)
+            SIM_CHECK(!written, "operation %zu compared unequal, and was done", i);
+        if (op->kind == OP_READ || op->kind == OP_READ_LOCAL)
+            check_read(&t, op, i);
+        else
+            check_write(&t, op, i);
+    }
+    free(t.at);
+    free(t.times);
+}

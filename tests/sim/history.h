@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What clients did and saw, and whether it can be true. The store numbers every change, so linearizability needs no
+ * search: the revisions are the order. What is left to check is that the order agrees with time (nothing that was done
+ * or seen before an operation began is later than it), with every answer, and with what the store holds in the end.
+ */
+#ifndef TESTS_SIM_HISTORY_H
+#define TESTS_SIM_HISTORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mvcc/mvcc.h"
+
+#define SIM_KEYS 5
+#define SIM_VALUE_BYTES_MAX 400
+
+enum op_kind {
+    OP_PUT,
+    OP_DELETE,
+    OP_COMPARE_PUT, /* put if the key was last changed at `expected` */
+    OP_PUT_PAIR,    /* two keys in one transaction */
+    OP_READ,        /* linearizable, all keys */
+    OP_READ_LOCAL,  /* serializable: true of some past */
+};
+
+enum op_state {
+    OP_OPEN,
+    OP_DONE,
+    OP_UNKNOWN, /* timed out, cancelled, or its node died: done once, or never */
+    OP_REFUSED, /* never done */
+};
+
+struct op {
+    enum op_kind kind;
+    unsigned key, other;
+    uint64_t id;       /* of its value; its place in the history + 1 */
+    mvcc_rev expected;
+    mvcc_rev floor;    /* the newest revision that anybody had heard of when it began */
+    enum op_state state;
+    /* the answer */
+    mvcc_rev rev;
+    bool succeeded;
+    int64_t deleted;
+    uint64_t seen[SIM_KEYS]; /* 0: not there */
+    mvcc_rev seen_rev[SIM_KEYS];
+};
+
+struct history {
+    struct op *ops;
+    size_t count, cap;
+    mvcc_rev heard; /* the newest revision that any finished operation told */
+};
+
+void history_fini(struct history *h);
+/* The op's number; the caller fills in what it does. */
+size_t history_begin(struct history *h, enum op_kind kind);
+void history_end(struct history *h, size_t op, enum op_state state);
+/* Against everything that a store holds. */
+void history_check(const struct history *h, struct mvcc *store);
+
+/* Keys and values as bytes. */
+size_t sim_key(unsigned key, char ret_key[8]);
+struct slice sim_value(uint64_t id, uint8_t ret_value[SIM_VALUE_BYTES_MAX]);
+uint64_t sim_value_id(struct slice value);
+
+/* Something is not as it must be: says so with the seed, and ends the process. */
+void sim_fail(const char *format, ...) PRINTF_LIKE(1, 2) __attribute__((noreturn));
+#define SIM_CHECK(condition, ...) ((condition) ? (void)0 : sim_fail(__VA_ARGS__))
+
+#endif

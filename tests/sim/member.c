@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Life and death of members. */
+#include "tests/sim/member.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/mem.h"
+#include "raftd/peer/frame.h"
+#include "tests/sim/history.h"
+
+#define TICK_NS (20 * NS_PER_MS)
+#define ELECTION_TICKS 8
+#define CLUSTER_ID 0xc1
+
+void sim_trace(const struct member_world *s, const char *format, ...)
+{
+    va_list args;
+
+    if (!s->trace)
+        return;
+    printf("%10.3f ms  ", (double)s->world->now_ns / NS_PER_MS);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+}
+
+int64_t member_now(const struct sim_member *m)
+{
+    return m->clock_base_ns + m->shared->world->now_ns / 100 * m->clock_percent;
+}
+
+static int64_t world_time(const struct sim_member *m, int64_t member_ns)
+{
+    return (member_ns - m->clock_base_ns) / m->clock_percent * 100 + 100;
+}
+
+/* ---- events ---- */
+
+/* Is it of this life? A paused member gets it later. */
+static bool is_for(struct sim_member *m, uint64_t life, world_event_fn fn, uint64_t number, const uint8_t *bytes, size_t len)
+{
+    struct world *w = m->shared->world;
+
+    if (!m->up || (life && life != m->life))
+        return false;
+    if (m->paused_until_ns <= w->now_ns)
+        return true;
+    world_at(w, m->paused_until_ns, fn, m->shared, m->number, number, bytes, len);
+    return false;
+}
+
+static void on_log_step(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
+{
+    struct sim_member *m = &((struct member_world *)arg)->members[number];
+
+    if (!is_for(m, life, on_log_step, life, bytes, len))
+        return;
+    m->log_step_due = false;
+    if (!wal_step(m->wal))
+        return;
+    node_on_wal(m->node);
+    member_run(m);
+}
+
+static void on_tick(void *arg, unsigned number, uint64_t tick, const uint8_t *bytes, size_t len)
+{
+    struct sim_member *m = &((struct member_world *)arg)->members[number];
+    int64_t next;
+
+    if (tick != m->tick || !is_for(m, 0, on_tick, tick, bytes, len))
+        return;
+    next = node_tick(m->node, member_now(m));
+    world_at(m->shared->world, world_time(m, next), on_tick, m->shared, m->number, m->tick, NULL, 0);
+    member_run(m);
+}
+
+static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t *bytes, size_t len)
+{
+    struct sim_member *m = &((struct member_world *)arg)->members[number];
+    struct raft_message message;
+    struct slice payload;
+    size_t frame_len;
+
+    if (!is_for(m, 0, on_message, from, bytes, len))
+        return;
+    SIM_CHECK(frame_next(slice_of(bytes, len), &payload, &frame_len) == ST_OK && frame_len == len &&
+                  frame_decode_message(payload, &message) == ST_OK,
+              "a frame does not come back as it was");
+    node_step(m->node, &message);
+    frame_free_message(&message);
+    member_run(m);
+}
+
+static void on_seal_time(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
+{
+    struct sim_member *m = &((struct member_world *)arg)->members[number];
+    struct mvcc_seal *seal = m->seal;
+    struct error error = {0};
+    enum status st;
+
+    if (!is_for(m, life, on_seal_time, life, bytes, len))
+        return;
+    st = mvcc_seal_write(seal, &error);
+    m->seal = NULL;
+    m->shared->seals++;
+    node_on_seal_written(m->node, seal, st, &error);
+    member_run(m);
+}
+
+static void on_unreachable(void *arg, unsigned number, uint64_t peer, const uint8_t *bytes, size_t len)
+{
+    struct sim_member *m = &((struct member_world *)arg)->members[number];
+
+    if (!is_for(m, 0, on_unreachable, peer, bytes, len))
+        return;
+    node_on_unreachable(m->node, peer + 1);
+    member_run(m);
+}
+
+/* ---- what the node asks for ---- */
+
+static void send_fn(void *arg, const struct raft_message *message)
+{
+    struct sim_member *m = arg;
+    unsigned to = (unsigned)message->to - 1;
+
+    SIM_CHECK(message->from == m->number + 1 && to < m->shared->count, "a message of nobody, or to nobody");
+    if (!world_send(m->shared->world, m->number, to, message))
+        world_at(m->shared->world, 0, on_unreachable, m->shared, m->number, to, NULL, 0);
+}
+
+static void work_fn(void *arg)
+{
+    (void)arg; /* member_run follows everything */
+}
+
+static void seal_fn(void *arg, struct mvcc_seal *seal)
+{
+    struct sim_member *m = arg;
+    struct world *w = m->shared->world;
+
+    m->seal = seal;
+    world_at(w, w->now_ns + world_between(w, NS_PER_MS, 200 * NS_PER_MS), on_seal_time, m->shared, m->number, m->life,
+             NULL, 0);
+}
+
+/* Election safety: one leader a term. */
+static void changed_fn(void *arg, const struct raft_status *st)
+{
+    struct sim_member *m = arg;
+    struct member_world *s = m->shared;
+    size_t cap = s->leaders_cap;
+
+    if (st->role != RAFT_LEADER)
+        return;
+    sim_trace(s, "%u leads term %llu", m->number, (unsigned long long)st->hard.term);
+    if (st->hard.term >= cap) {
+        s->leaders = mem_grow(s->leaders, &s->leaders_cap, st->hard.term + 1, sizeof *s->leaders);
+        memset(s->leaders + cap, 0, (s->leaders_cap - cap) * sizeof *s->leaders);
+    }
+    s->elections += !s->leaders[st->hard.term];
+    SIM_CHECK(!s->leaders[st->hard.term] || s->leaders[st->hard.term] == st->id, "two leaders of term %llu",
+              (unsigned long long)st->hard.term);
+    s->leaders[st->hard.term] = st->id;
+}
+
+static void node_fail_fn(void *arg, const char *text)
+{
+    struct sim_member *m = arg;
+
+    sim_fail("member %u ends itself: %s", m->number, text);
+}
+
+static void log_fail_fn(void *arg, const char *text)
+{
+    struct sim_member *m = arg;
+
+    SIM_CHECK(m->dying, "the log of member %u fails: %s", m->number, text);
+    longjmp(m->on_failure, 1);
+}
+
+static void wake_fn(void *arg)
+{
+    (void)arg;
+}
+
+static int64_t wall_ns_fn(void *arg)
+{
+    struct sim_member *m = arg;
+
+    /* A wall clock is good for nothing: it differs, and jumps. */
+    if (world_chance(m->shared->world, 5))
+        m->wall_offset_ns = world_between(m->shared->world, -3600 * NS_PER_S, 3600 * NS_PER_S);
+    return m->shared->world->now_ns + m->wall_offset_ns;
+}
+
+/* ---- doing ---- */
+
+/* Equal stores: the same revision at the same applied index, everywhere and always. */
+static void check_revision(struct sim_member *m)
+{
+    struct member_world *s = m->shared;
+    uint64_t applied = mvcc_applied_index(m->store);
+    size_t cap = s->revisions_cap;
+
+    if (applied >= cap) {
+        s->revisions = mem_grow(s->revisions, &s->revisions_cap, applied + 1, sizeof *s->revisions);
+        memset(s->revisions + cap, 0, (s->revisions_cap - cap) * sizeof *s->revisions);
+    }
+    if (!s->revisions[applied])
+        s->revisions[applied] = mvcc_revision(m->store);
+    SIM_CHECK(s->revisions[applied] == mvcc_revision(m->store), "member %u is at revision %lld after entry %llu, another was at %lld",
+              m->number, (long long)mvcc_revision(m->store), (unsigned long long)applied, (long long)s->revisions[applied]);
+}
+
+void member_run(struct sim_member *m)
+{
+    struct world *w = m->shared->world;
+
+    node_run(m->node);
+    check_revision(m);
+    if (m->log_step_due)
+        return;
+    m->log_step_due = true;
+    world_at(w, w->now_ns + (world_chance(w, m->shared->slow_disk) ? world_between(w, NS_PER_MS, 400 * NS_PER_MS) :
+                                                                     world_between(w, 50000, NS_PER_MS)),
+             on_log_step, m->shared, m->number, m->life, NULL, 0);
+}
+
+void member_start(struct sim_member *m)
+{
+    struct member_world *s = m->shared;
+    struct mvcc_options store = {
+        .dir = m->dir, .memtable_bytes = s->memtable_bytes, .seal_entries = s->seal_entries, .no_sync = true};
+    struct wal_options log = {.disk = m->disk,
+                              .cluster_id = CLUSTER_ID,
+                              .member_id = m->number + 1,
+                              .segment_bytes = 8192,
+                              .synchronous = true,
+                              .stepped = true,
+                              .wake_fn = wake_fn,
+                              .fail_fn = log_fail_fn,
+                              .arg = m};
+    struct node_options o = {.cluster_id = CLUSTER_ID,
+                             .member_id = m->number + 1,
+                             .initial = &s->initial,
+                             .tick_ns = TICK_NS,
+                             .election_ticks = ELECTION_TICKS,
+                             .random_seed = rng_next(&s->world->rng),
+                             .limits = {.txn_ops_max = TXN_OPS_MAX},
+                             .send_fn = send_fn,
+                             .work_fn = work_fn,
+                             .applied_fn = work_fn,
+                             .seal_fn = seal_fn,
+                             .changed_fn = changed_fn,
+                             .fail_fn = node_fail_fn,
+                             .wall_ns_fn = wall_ns_fn,
+                             .arg = m};
+    struct error error = {0};
+    bool is_new;
+
+    m->life++;
+    m->clock_base_ns = world_between(s->world, 0, 1000 * NS_PER_S); /* another boot */
+    m->clock_percent = (unsigned)world_between(s->world, 90, 110);
+    m->paused_until_ns = 0;
+    m->log_step_due = false;
+    SIM_CHECK(mvcc_open(&store, &m->store, &error) == ST_OK, "member %u: %s", m->number, error.text);
+    SIM_CHECK(wal_open(&log, &m->wal, &is_new, &error) == ST_OK, "member %u: %s", m->number, error.text);
+    SIM_CHECK(!is_new || !mvcc_applied_index(m->store), "member %u has lost its log", m->number);
+    o.store = m->store;
+    o.wal = m->wal;
+    o.now_ns = member_now(m);
+    SIM_CHECK(node_new(&o, &m->node, &error) == ST_OK, "member %u: %s", m->number, error.text);
+    m->up = true;
+    sim_trace(s, "%u starts, applied %llu", m->number, (unsigned long long)mvcc_applied_index(m->store));
+    m->tick += WORLD_NODES_MAX; /* unlike all before */
+    world_at(s->world, 0, on_tick, s, m->number, m->tick, NULL, 0);
+}
+
+/* The seal's thread dies somewhere: before it wrote anything, before the segment had its name, or after. */
+static void end_seal(struct sim_member *m)
+{
+    struct error error = {0};
+    char from[260], to[260];
+    uint64_t index, term, sequence = 0;
+    struct mvcc_stats stats;
+    enum status st = ST_OK;
+
+    if (!m->seal)
+        return;
+    mvcc_get_stats(m->store, &stats);
+    sequence = stats.segments + 1;
+    if (world_chance(m->shared->world, 600))
+        st = mvcc_seal_write(m->seal, &error);
+    SIM_CHECK(st == ST_OK, "member %u: %s", m->number, error.text);
+    if (mvcc_seal_end(m->store, m->seal, &index, &term, &error) == ST_OK && world_chance(m->shared->world, 500)) {
+        snprintf(from, sizeof from, "%s/%016llx.tdb", m->dir, (unsigned long long)sequence);
+        snprintf(to, sizeof to, "%s/%016llx.tdb.tmp", m->dir, (unsigned long long)sequence);
+        SIM_CHECK(rename(from, to) == 0, "%s: %s", from, strerror(errno));
+    }
+    m->seal = NULL;
+}
+
+void member_crash(struct sim_member *m, enum member_end how)
+{
+    struct member_world *s = m->shared;
+    struct disk *left;
+
+    sim_trace(s, "%u crashes (%d), applied %llu", m->number, (int)how, (unsigned long long)mvcc_applied_index(m->store));
+    m->up = false;
+    s->crashes++;
+    m->dying = true;
+    if (how == MEMBER_POWER_CUT_WRITING && !setjmp(m->on_failure)) {
+        memory_disk_fail_at(m->disk, 1 + (unsigned)rng_below(&s->world->rng, 6), EIO);
+        wal_step(m->wal);
+    }
+    left = how == MEMBER_KILLED ? memory_disk_after_kill(m->disk) : memory_disk_after_power_cut(m->disk, &s->world->rng);
+    memory_disk_fail_at(m->disk, 0, 0);
+    node_free(m->node);
+    end_seal(m);
+    mvcc_close(m->store);
+    if (!setjmp(m->on_failure))
+        wal_close(m->wal);
+    m->dying = false;
+    m->disk->ops->free(m->disk);
+    m->disk = left;
+}
+
+/* ---- all of them ---- */
+
+static void empty_dir(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *e;
+    char name[600];
+
+    if (!dir)
+        return;
+    while ((e = readdir(dir))) {
+        snprintf(name, sizeof name, "%s/%s", path, e->d_name);
+        unlink(name);
+    }
+    closedir(dir);
+    rmdir(path);
+}
+
+void member_world_init(struct member_world *s, struct world *w, unsigned count, const char *dir)
+{
+    *s = (struct member_world){.world = w, .count = count, .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX};
+    w->deliver_fn = on_message;
+    w->deliver_arg = s;
+    for (unsigned i = 0; i < count; i++) {
+        struct sim_member *m = &s->members[i];
+        SIM_CHECK(members_add(&s->initial, i + 1, "", NULL, 0) == ST_OK, "members");
+        m->shared = s;
+        m->number = i;
+        m->tick = i;
+        m->disk = memory_disk_new();
+        snprintf(m->dir, sizeof m->dir, "%s/%u", dir, i);
+        empty_dir(m->dir);
+    }
+}
+
+void member_world_fini(struct member_world *s)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        struct sim_member *m = &s->members[i];
+        if (m->up)
+            member_crash(m, MEMBER_KILLED);
+        m->disk->ops->free(m->disk);
+        empty_dir(m->dir);
+    }
+    members_fini(&s->initial);
+    free(s->revisions);
+    free(s->leaders);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One member of a run: its disk, its log, its store and its node, and how they die and come back. */
+#ifndef TESTS_SIM_MEMBER_H
+#define TESTS_SIM_MEMBER_H
+
+#include <setjmp.h>
+
+#include "raftd/node/node.h"
+#include "tests/sim/world.h"
+#include "tests/unit/memory_disk.h"
+
+struct member_world; /* what members of one run share */
+
+struct sim_member {
+    struct member_world *shared;
+    unsigned number; /* its id is number + 1 */
+    bool up;
+    uint64_t life; /* events of an earlier life mean nothing */
+    char dir[200];
+    struct disk *disk;
+    struct wal *wal;
+    struct mvcc *store;
+    struct node *node;
+    struct mvcc_seal *seal; /* being written */
+    int64_t paused_until_ns;
+    int64_t clock_base_ns, wall_offset_ns;
+    unsigned clock_percent; /* its monotonic clock against the world's */
+    bool log_step_due;
+    uint64_t tick; /* of its timer: an older one was replaced */
+    bool dying;    /* the log may fail now */
+    jmp_buf on_failure;
+};
+
+/* What all members must agree on. */
+struct member_world {
+    struct world *world;
+    unsigned count;
+    struct sim_member members[WORLD_NODES_MAX];
+    struct members initial;
+    uint64_t memtable_bytes, seal_entries;
+    unsigned slow_disk; /* syncs of a thousand that take long */
+    bool trace;
+    unsigned seals, elections, crashes;
+    /* by applied index: the store's revision; by term: its leader */
+    mvcc_rev *revisions;
+    size_t revisions_cap;
+    raft_id *leaders;
+    size_t leaders_cap;
+};
+
+void member_world_init(struct member_world *s, struct world *w, unsigned count, const char *dir);
+void member_world_fini(struct member_world *s);
+
+void member_start(struct sim_member *m);
+enum member_end { MEMBER_KILLED, MEMBER_POWER_CUT, MEMBER_POWER_CUT_WRITING };
+void member_crash(struct sim_member *m, enum member_end how);
+/* After anything was done to its node. */
+void member_run(struct sim_member *m);
+/* Its own monotonic clock. */
+int64_t member_now(const struct sim_member *m);
+
+void sim_trace(const struct member_world *s, const char *format, ...) PRINTF_LIKE(2, 3);
+
+#endif
