@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 noinst_LIBRARIES += libfsd.a
 libfsd_a_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS) $(PROTOBUFC_CFLAGS)
 libfsd_a_SOURCES = \

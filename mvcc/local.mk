@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 noinst_LIBRARIES += libmvcc.a
 libmvcc_a_CFLAGS = $(AM_CFLAGS) $(TDB_CFLAGS)
 libmvcc_a_SOURCES = \

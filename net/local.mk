@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 noinst_LIBRARIES += libnet.a
 libnet_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(NGHTTP2_CFLAGS) $(CRYPTO_CFLAGS)
 NET_LIBS = $(EVENT_LIBS) $(NGHTTP2_LIBS) $(CRYPTO_LIBS)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Schemas; the generated code is made here and never committed.
 PROTO_FILES = proto/kv.proto proto/rpc.proto proto/health.proto proto/state.proto
 EXTRA_DIST += $(PROTO_FILES)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 noinst_LIBRARIES += libraft.a
 libraft_a_SOURCES = \
 	raft/conf.c \

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 include raftd/wal/local.mk
 include raftd/api/local.mk
 

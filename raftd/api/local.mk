@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 noinst_LIBRARIES += libapi.a
 libapi_a_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 libapi_a_SOURCES = \

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 noinst_LIBRARIES += libwal.a
 libwal_a_SOURCES = \
 	raftd/wal/disk.h raftd/wal/disk_posix.c \
