@@ -8,29 +8,77 @@ AC_DEFUN([RAFTFS_TRY_CFLAG], [
   AC_CACHE_CHECK([whether $CC takes $1], [cache], [
     raftfs_saved=$CFLAGS
     CFLAGS="$CFLAGS -Werror $1"
-    AC_LINK_IFELSE([AC_LANG_PROGRAM([], [])], [AS_VAR_SET([cache], [yes])], [AS_VAR_SET([cache], [no])])
+    AC_LINK_IFELSE([AC_LANG_PROGRAM([#include <stdlib.h>], [])], [AS_VAR_SET([cache], [yes])], [AS_VAR_SET([cache], [no])])
     CFLAGS=$raftfs_saved
   ])
   AS_VAR_IF([cache], [yes], [$2="$$2 $1"])
   AS_VAR_POPDEF([cache])
 ])
 
-AC_DEFUN([AX_WARNINGS_AND_HARDENING], [
+# Locals that nobody initialised are zero and not what the stack held. clang before 16 wants to be told twice.
+AC_DEFUN([RAFTFS_TRY_ZERO_INIT], [
+  raftfs_zero=
+  RAFTFS_TRY_CFLAG([-ftrivial-auto-var-init=zero], [raftfs_zero])
+  AS_IF([test -z "$raftfs_zero"],
+    [RAFTFS_TRY_CFLAG([-ftrivial-auto-var-init=zero -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang],
+      [raftfs_zero])])
+  HARD_CFLAGS="$HARD_CFLAGS$raftfs_zero"
+])
+
+# glibc checks buffers in optimised code only, and warns in other code; level 3 where compiler and libc have it.
+AC_DEFUN([RAFTFS_TRY_FORTIFY], [
+  AC_CACHE_CHECK([whether $CC optimises], [raftfs_cv_optimises], [
+    AC_COMPILE_IFELSE([AC_LANG_SOURCE([
+#ifndef __OPTIMIZE__
+#error no
+#endif
+])], [raftfs_cv_optimises=yes], [raftfs_cv_optimises=no])])
+  raftfs_fortify=
+  AS_IF([test "$raftfs_cv_optimises" = yes], [
+    RAFTFS_TRY_CFLAG([-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3], [raftfs_fortify])
+    AS_IF([test -z "$raftfs_fortify"], [RAFTFS_TRY_CFLAG([-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2], [raftfs_fortify])])
+  ])
+  HARD_CFLAGS="$HARD_CFLAGS$raftfs_fortify"
+])
+
+# Only of a compiler that takes a comment for an answer, for uthash has nothing else to say (gcc does, clang does not).
+AC_DEFUN([RAFTFS_TRY_FALLTHROUGH], [
+  AC_CACHE_CHECK([whether $CC reads comments about falling through], [raftfs_cv_fallthrough], [
+    raftfs_saved=$CFLAGS
+    CFLAGS="$CFLAGS -Werror -Wimplicit-fallthrough"
+    AC_COMPILE_IFELSE([AC_LANG_SOURCE([
+int f(int n)
+{
+    switch (n) {
+    case 1: n++; /* FALLTHROUGH */
+    case 2: n++;
+    }
+    return n;
+}
+])], [raftfs_cv_fallthrough=yes], [raftfs_cv_fallthrough=no])
+    CFLAGS=$raftfs_saved
+  ])
+  AS_IF([test "$raftfs_cv_fallthrough" = yes], [WARN_CFLAGS="$WARN_CFLAGS -Wimplicit-fallthrough"])
+])
+
+AC_DEFUN([RAFTFS_WARNINGS_AND_HARDENING], [
   AC_ARG_ENABLE([werror],
     [AS_HELP_STRING([--disable-werror], [warnings do not stop the build])], [], [enable_werror=yes])
   AC_ARG_ENABLE([hardening],
     [AS_HELP_STRING([--disable-hardening], [leave the hardening flags out])], [], [enable_hardening=yes])
   WARN_CFLAGS=
   m4_foreach_w([flag], [-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
-    -Wcast-qual -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wimplicit-fallthrough -Wunused-result],
+    -Wcast-qual -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wunused-result],
     [RAFTFS_TRY_CFLAG(flag, [WARN_CFLAGS])])
+  RAFTFS_TRY_FALLTHROUGH
   AS_IF([test "$enable_werror" = yes], [WARN_CFLAGS="$WARN_CFLAGS -Werror"])
   HARD_CFLAGS=
   HARD_LDFLAGS=
   AS_IF([test "$enable_hardening" = yes && test -z "$enable_sanitizer"], [
-    m4_foreach_w([flag], [-fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fPIE],
-      [RAFTFS_TRY_CFLAG(flag, [HARD_CFLAGS])])
-    HARD_CFLAGS="$HARD_CFLAGS -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"
+    m4_foreach_w([flag], [-fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fPIE
+      -fzero-call-used-regs=used-gpr], [RAFTFS_TRY_CFLAG(flag, [HARD_CFLAGS])])
+    RAFTFS_TRY_ZERO_INIT
+    RAFTFS_TRY_FORTIFY
     HARD_LDFLAGS="-pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
   ])
   AC_SUBST([WARN_CFLAGS])
@@ -47,4 +95,17 @@ AC_DEFUN([RAFTFS_SANITIZER], [
     [yes], [AC_MSG_ERROR([--enable-sanitizer needs a list, such as address,undefined])],
     [SAN_CFLAGS="-fsanitize=$enable_sanitizer -fno-sanitize-recover=all -fno-omit-frame-pointer"])
   AC_SUBST([SAN_CFLAGS])
+])
+
+# mount(8) looks for a helper named after the type in /sbin and nowhere else, whatever the prefix.
+AC_DEFUN([RAFTFS_MOUNT_HELPER], [
+  AC_ARG_WITH([mountdir],
+    [AS_HELP_STRING([--with-mountdir=DIR], [where mount(8) looks for mount.raftfs [/sbin]; no: leave it out])],
+    [], [with_mountdir=/sbin])
+  AS_CASE([$with_mountdir],
+    [no], [],
+    [/*], [],
+    [AC_MSG_ERROR([--with-mountdir needs an absolute directory or no])])
+  AM_CONDITIONAL([MOUNT_HELPER], [test "$with_mountdir" != no])
+  AC_SUBST([mountdir], [$with_mountdir])
 ])
