@@ -1,2 +1,12 @@
-dist_noinst_SCRIPTS += scripts/build scripts/check-includes scripts/install-deps scripts/test scripts/try
-TESTS += scripts/check-includes
+# SPDX-License-Identifier: Apache-2.0
+# Every step of the CI is a script that anybody can run, and what reads source code is a test like any other.
+CHECKS = scripts/check-includes scripts/check-links scripts/check-manual scripts/tidy
+dist_noinst_SCRIPTS += $(CHECKS) scripts/build scripts/check scripts/install-deps scripts/summary scripts/test scripts/try \
+	tests/scripts/test_check.sh tests/scripts/test_checks.py tests/scripts/test_mount_helper.sh
+EXTRA_DIST += scripts/rooms.py
+TESTS += $(CHECKS) tests/scripts/test_check.sh tests/scripts/test_checks.py tests/scripts/test_mount_helper.sh
+
+# The checks above without a build's tests, in seconds.
+lint: $(noinst_LIBRARIES)
+	@status=0; for check in $(CHECKS); do $(srcdir)/$$check || status=1; done; exit $$status
+.PHONY: lint
