@@ -2,9 +2,9 @@
 # Every step of the CI is a script that anybody can run, and what reads source code is a test like any other.
 CHECKS = scripts/check-includes scripts/check-links scripts/check-manual scripts/tidy
 dist_noinst_SCRIPTS += $(CHECKS) scripts/build scripts/check scripts/install-deps scripts/summary scripts/test scripts/try \
-	tests/scripts/test_check.sh tests/scripts/test_checks.py tests/scripts/test_mount_helper.sh
+	tests/scripts/test_check.sh tests/scripts/test_checks tests/scripts/test_mount_helper.sh
 EXTRA_DIST += scripts/rooms.py
-TESTS += $(CHECKS) tests/scripts/test_check.sh tests/scripts/test_checks.py tests/scripts/test_mount_helper.sh
+TESTS += $(CHECKS) tests/scripts/test_check.sh tests/scripts/test_checks tests/scripts/test_mount_helper.sh
 
 # The checks above without a build's tests, in seconds.
 lint: $(noinst_LIBRARIES)

@@ -27,6 +27,8 @@ expect 0 '<-o><rw,prefix=/a/><http://h:1,http://i:1></mnt/x y>' http://h:1,http:
 expect 0 '<-o><rw></mnt>' none /mnt -o rw
 expect 0 '<http://h:1></mnt>' http://h:1 /mnt
 expect 0 '<-o><rw,ro><http://h:1></mnt>' http://h:1 /mnt -n -v -s -o rw -o ro -t raftfs
+expect 0 '<-o><rw,commit=close><http://h:1></mnt>' http://h:1 /mnt -o rw,nofail,x-systemd.automount,_netdev,commit=close,user
+expect 0 '<http://h:1></mnt>' http://h:1 /mnt -o defaults,noauto
 expect 0 '' http://h:1 /mnt -f -o rw # mount --fake mounts nothing
 expect 1 '' http://h:1 /mnt -N 1 -o rw
 expect 1 '' http://h:1
