@@ -9,6 +9,7 @@ trap 'rm -rf "$dir"' EXIT INT TERM
 failed=0
 mkdir -p "$dir/scripts"
 cp "$src/scripts/check" "$src/scripts/summary" "$dir/scripts"
+# shellcheck disable=SC2016
 printf '#!/bin/sh\nmake --quiet -C "$1" all\n' >"$dir/scripts/build"
 chmod 755 "$dir/scripts/build"
 
