@@ -7,6 +7,6 @@ EXTRA_DIST += scripts/rooms.py .shellcheckrc
 TESTS += $(CHECKS) tests/scripts/test_check.sh tests/scripts/test_checks tests/scripts/test_mount_helper.sh
 
 # The checks above without a build's tests, in seconds.
-lint: $(noinst_LIBRARIES)
+lint: $(noinst_LIBRARIES) $(bin_PROGRAMS)
 	@status=0; for check in $(CHECKS); do $(srcdir)/$$check || test $$? = 77 || status=1; done; exit $$status
 .PHONY: lint
