@@ -40,8 +40,9 @@ expect() {
 
 play passes PASS fine
 play fails FAIL 'three is not four'
-play skips SKIP 'no /dev/fuse'
+play skips SKIP 'SKIP: no /dev/fuse'
 MAKE_STATUS=2 play breaks PASS fine
+play all_skipped SKIP 'SKIPPED [2] x.py:1: no etcd here'
 play pytest PASS 'SKIPPED [1] x.py:1: no Go here'
 mkdir "$dir/unbuilt"
 printf 'all:\ncheck:\n\t@echo cannot compile t.c; exit 2\n' >"$dir/unbuilt/Makefile"
@@ -49,8 +50,9 @@ printf 'all:\ncheck:\n\t@echo cannot compile t.c; exit 2\n' >"$dir/unbuilt/Makef
 expect passes 0 '^1 passed, 0 failed, 0 skipped$'
 expect fails 1 'three is not four'
 expect fails 1 '^0 passed, 1 failed, 0 skipped$'
-expect skips 1 '^skipped: t: no /dev/fuse$' # and nothing passed
+expect skips 1 '^skipped: t: SKIP: no /dev/fuse$' # and nothing passed
 expect breaks 1 'check.log tells more'
-expect pytest 0 '^skipped: SKIPPED .*no Go here$'
+expect pytest 0 '^skipped: .*no Go here$'
+expect all_skipped 1 '^skipped: .*no etcd here$'
 expect unbuilt 1 'cannot compile'
 exit $failed
