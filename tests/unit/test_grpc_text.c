@@ -53,7 +53,7 @@ static void a_written_timeout_reads_back_within_its_unit(void **state)
 
 static void messages_survive_the_way_through_a_header(void **state)
 {
-    static const char *const rows[] = {"", "plain words", "100 % sure", "line\nline\ttab", "gr\xc3\xbc\xc3\x9f" "e", "%41",
+    static const char *const rows[] = {"", "plain words", "100 % sure", "line\nline\ttab", "gr\xc3\xbc\xc3\x9f", "%41",
                                        "\x01\x7f\xff"};
     struct buf encoded = {0}, decoded = {0};
 
