@@ -92,8 +92,8 @@ static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t 
 
     if (!is_for(m, 0, on_message, from, bytes, len))
         return;
-    SIM_CHECK(frame_next(slice_of(bytes, len), &payload, &frame_len) == ST_OK && frame_len == len &&
-                  frame_decode_message(payload, &message) == ST_OK,
+    SIM_CHECK(frame_next(slice_of(bytes, len), PEER_FRAME_BYTES_MAX, &payload, &frame_len) == ST_OK &&
+                  frame_len == len && frame_decode_message(payload, &message) == ST_OK,
               "a frame does not come back as it was");
     node_step(m->node, &message);
     frame_free_message(&message);
