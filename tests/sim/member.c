@@ -313,7 +313,7 @@ static void end_seal(struct sim_member *m)
 void member_crash(struct sim_member *m, enum member_end how)
 {
     struct member_world *s = m->shared;
-    struct disk *left;
+    struct disk *volatile left; /* set between two setjmp(3) */
 
     sim_trace(s, "%u crashes (%d), applied %llu", m->number, (int)how, (unsigned long long)mvcc_applied_index(m->store));
     m->up = false;
