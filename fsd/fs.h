@@ -4,7 +4,7 @@
  * thread and one loop, but for the thread that tells the kernel what it may no longer cache (notify.h).
  *
  * An operation (struct op) is one request of the kernel on its way: it decodes, calls the store, perhaps several times,
- * and replies once. Every op has a deadline and can be interrupted.
+ * and replies once. Every op has a deadline and can be interrupted. Two that work on one key's name or content wait for each other.
  */
 #ifndef FSD_FS_H
 #define FSD_FS_H
@@ -14,10 +14,13 @@
 
 #include "common/buf.h"
 #include "common/error.h"
+#include "fsd/commit.h"
+#include "fsd/heard.h"
 #include "fsd/ino.h"
 #include "fsd/notify.h"
 #include "fsd/ns.h"
 #include "fsd/request.h"
+#include "fsd/revclock.h"
 #include "net/grpc_client.h"
 #include "net/loop.h"
 #include "proto/arena.h"
@@ -27,8 +30,6 @@
 #define CACHE_S 3600.0
 #define VALUE_CACHE_BYTES_MAX (64u << 20)
 #define OPS_MAX 4096u /* requests of the kernel under way; beyond: EAGAIN */
-
-enum commit_mode { COMMIT_AUTO, COMMIT_WRITE, COMMIT_CLOSE };
 
 struct fs_options {
     const char *prefix;
@@ -49,46 +50,60 @@ struct fs {
     struct ino_table table;
     struct buf root; /* the prefix: ends with '/', or empty */
     struct arena arena;
-    struct timespec mounted_at; /* stands for times that nobody knows */
+    int64_t mounted_ns;  /* stands for times that nobody knows */
+    bool can_expire;     /* the kernel can expire a name without dropping what stands on it (Linux 6.2) */
+    struct op_list ops;
+    struct fh_list readers; /* open handles that do not write */
     unsigned op_count;
-    int64_t seen_rev;  /* the newest revision any answer came from: reads here never go behind it */
+    struct op_list runnable; /* got what they waited for */
+    struct loop_task run;
+    int64_t seen_rev;    /* the newest revision any answer or event came from: reads here never go behind it */
+    char endpoint[320];  /* that is used or tried */
+    struct {
+        int error;
+        int64_t at_ns;
+        unsigned untold;
+    } last_failure;
     /* watch.c */
     struct grpc_request *watch;
-    bool watching;     /* the watch is known to stand */
-    int64_t watch_rev; /* everything up to it has been heard */
+    bool watching;       /* the watch is known to stand */
+    int64_t watch_rev;   /* everything up to it has been heard */
     struct loop_timer watch_retry;
+    struct heard heard;
+    struct revclock revclock;
 };
 
-struct fh {
-    struct ino *ino;
-    struct blob *value;  /* what reads give: one revision */
-    int64_t rev;
-    bool readable, writable, append, sync;
-    bool cached;         /* counted in ino->cached_readers */
-    bool truncate;       /* opened with O_TRUNC, not committed yet */
-    struct buf held;     /* writes that wait: 8 offset, 8 length, data, ... */
-    uint64_t held_end;   /* the furthest byte they reach */
-};
-
-struct op;
+struct publication;
+struct rename;
 typedef void (*op_then_fn)(struct op *op, enum status st, struct slice answer);
+typedef void (*op_go_fn)(struct op *op);
 
 struct op {
     struct fs *fs;
-    fuse_req_t req; /* NULL: nobody waits for it */
+    fuse_req_t req;      /* NULL: nobody waits for it */
+    const char *what;    /* the call, for the log */
     int64_t deadline_ns;
+    int64_t floor_rev;   /* what was seen when it began: a plain answer from before that is asked for again */
     struct grpc_request *rpc;
     const char *path;
     struct buf request;
-    bool repeatable;   /* a read: asked again when the connection breaks */
+    bool repeatable;     /* a read: asked again when the connection breaks */
     op_then_fn then;
+    op_go_fn go;         /* when its turn has come */
     void (*on_end)(struct op *op); /* before it is freed, in any case; may be NULL */
+    struct loop_timer timer; /* a pause before repeating; the deadline of one that waits its turn */
+    struct loop_timer grace; /* interrupted: how long an answer may still come */
+    int64_t pause_ns;
+    bool runs;           /* in fs->runnable */
+    struct file *waits;  /* for its turn at this file */
+    struct file *locked[2];
+    TAILQ_ENTRY(op) link, turn;
     /* what operations need on their way */
     struct ino *ino, *parent; /* held; may be NULL */
+    struct file *file;   /* counted; may be NULL */
     struct fh *fh;
     struct fuse_file_info fi;
     struct buf name, key, end, key2;
-    struct buf data;
     uint64_t number;
     int64_t rev;
     int flags;
@@ -96,53 +111,120 @@ struct op {
     off_t offset;
     unsigned attempts;
     bool linearizable;
-    void *extra; /* freed with free() */
+    bool wants_handle;   /* a create */
+    op_go_fn named;      /* op_take_name */
+    void (*found)(struct op *op, struct ino *i);
+    struct listing *listing;
+    bool owns_listing;
+    void (*listed)(struct op *op, int error);
+    struct publication *publication; /* publish.c */
+    struct rename *rename;           /* ops_rename.c */
 };
 
 /* op.c */
-struct op *op_new(struct fs *fs, fuse_req_t req); /* NULL: too many, req was answered */
+struct op *op_new(struct fs *fs, fuse_req_t req, const char *what); /* NULL: too many, req was answered */
 /* Send op->request; the answer goes to then. */
 void op_call(struct op *op, const char *path, bool repeatable, op_then_fn then);
 void op_fail(struct op *op, int error); /* reply and free */
 void op_fail_status(struct op *op, enum status st);
 void op_end(struct op *op); /* replied: free */
+void op_abort_all(struct fs *fs); /* those the kernel waited for: the mount ends */
 void op_set_ino(struct op *op, struct ino *i);
 void op_set_parent(struct op *op, struct ino *i);
+void op_set_file(struct op *op, struct file *f);
+/* go(op) when no other op works on this file, now or later; the turn ends with the op. At most two files, in the same order. */
+void op_take_turn(struct op *op, struct file *f, op_go_fn go);
+void op_drop_turns(struct op *op);
+void op_drop_listing(struct op *op);
+void op_run_tasks(void *arg);
 int fs_errno(enum status st);
+/* Decode an answer into the mount's arena; NULL: it was an error, or is damaged (*st says so). */
+Etcdserverpb__RangeResponse *op_range_answer(struct op *op, enum status *st, struct slice answer);
+Etcdserverpb__TxnResponse *op_txn_answer(struct op *op, enum status *st, struct slice answer);
+/* The first kv that the n-th operation of a branch, a range, gave; NULL if none. */
+const Mvccpb__KeyValue *txn_kv(const Etcdserverpb__TxnResponse *r, size_t n);
+/* Note the answer's revision in op->rev. True: it is from before what was read here already; ask again, linearizably. */
+bool op_is_behind(struct op *op, enum ino_view view, const Etcdserverpb__ResponseHeader *h);
+
+/* The store is at this revision. */
+void fs_note_revision(struct fs *fs, const Etcdserverpb__ResponseHeader *h);
 
 /* state.c: what answers and events say about files */
-/* An answer from the store at header revision rev: may what it says be kept? */
-bool state_is_fresh(struct fs *fs, const struct ino *i, int64_t rev);
-/* Note a file's state from an answer. value: the kv carries it. False: the inode already knows newer. */
-void state_take(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv, bool with_value, int64_t rev);
-/* A commit of ours went through. */
-void state_committed(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv, struct blob *value);
+/* May what an answer from revision rev says about this name (of a key, or a directory's prefix) be kept? */
+bool state_is_fresh(const struct fs *fs, enum ino_view view, struct slice name, int64_t rev);
+/*
+ * Note a file's state from an answer. Returns the inode that stands for the key: another one if i had to be retired. The caller
+ * holds i and is to hold what it gets.
+ */
+struct ino *state_take(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv, bool with_value, int64_t rev);
+/* A commit of ours went through. from: the inode it was made through; the kernel knows of that one already; or NULL. */
+void state_committed(struct fs *fs, struct slice key, const Mvccpb__KeyValue *kv, struct blob *value, const struct ino *from);
+/* Readers that share pages with others keep what they have: done before anything changes a file. */
+void state_retire_readers(struct fs *fs, struct ino *i);
+/* The key, or the directory, was removed by us. */
+void state_removed(struct fs *fs, struct slice key);
+void state_directory_removed(struct fs *fs, struct slice prefix);
+/* An answer says that neither the key nor the directory (if any) is there. */
+void state_absent(struct fs *fs, enum ino_view view, struct slice key, struct slice prefix, int64_t rev);
+/* What handles hold of a file changed: the kernel is to ask for its size; through an inode, it asks for that one by itself. */
+void state_content_changed(struct fs *fs, struct slice key);
+void state_twin_changed(struct fs *fs, const struct ino *i);
+/* What handles have done to it; NULL: nothing. No reference. */
+struct file *state_file(const struct fs *fs, const struct ino *i);
+/* The last handle that wrote is gone. */
+void state_leave_file(struct fs *fs, struct file *f);
+/* How long the kernel may keep its attributes. */
+double state_attr_timeout(const struct fs *fs, const struct ino *i);
 void state_on_event(struct fs *fs, const Mvccpb__Event *e);
+/* A name comes or goes: the kernel is to look it, and the listing it is in, up again. key: of a file or a directory. */
+void state_name_changed(struct fs *fs, struct slice key);
+/* A key came or went: its name, and those of the directories above that it may bring or take with it. */
+void state_key_changed(struct fs *fs, struct slice key, int64_t rev);
 /* Forget everything that is cached, here and in the kernel. */
 void state_drop_all(struct fs *fs);
-void state_fill_attr(struct fs *fs, const struct ino *i, struct stat *ret_attr);
+/* Does the kernel know everything that was said of this inode? */
+bool state_is_told(const struct fs *fs, const struct ino *i);
 uint64_t kv_size(const Mvccpb__KeyValue *kv);
-/* The header's revision; remembers the newest. */
-int64_t state_see(struct fs *fs, const Etcdserverpb__ResponseHeader *h);
+
+/* The keys of the mount: from *ret_key to ret_end. Keys led by NUL are outside of every mount. */
+void fs_root_range(const struct fs *fs, struct slice *ret_key, struct buf *ret_end);
 
 /* watch.c */
 void watch_start(struct fs *fs);
 void watch_stop(struct fs *fs);
 
-/* ops_name.c: look-ups and names */
+/* resolve.c: names in directories */
+/* A new op on a directory, op->parent; NULL: it was answered. */
+struct op *op_in_directory(fuse_req_t req, fuse_ino_t id, const char *what);
+/*
+ * The key of a child of parent (op->key), and the prefix it would have as a directory (op->end; empty for %value); then go. Answers
+ * the request if there can be no such name.
+ */
+void op_resolve(struct op *op, struct ino *parent, const char *name, op_go_fn go);
+/* go when no other op works on op->key; op->file is what it stands for. */
+void op_take_name(struct op *op, op_go_fn go);
+/* May what op->rev says about op->key and op->end be kept? */
+bool op_is_fresh(const struct op *op);
+double fs_entry_timeout(const struct fs *fs, const struct ino *i);
+/* Look op->key up (file or directory) and call found(op, ino or NULL); ino is held by the op. */
+void op_find_child(struct op *op, void (*found)(struct op *op, struct ino *i));
 void op_reply_entry(struct op *op, struct ino *i, bool keep);
+struct file *op_pending(struct op *op); /* the child, if it was made here and is not in the store; no reference */
+/* The inode of a pending child. */
+struct ino *op_pending_ino(struct op *op, struct file *f);
 void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
-void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+bool fs_is_top(const struct fs *fs, const struct ino *dir);
+
+/* ops_make.c, ops_remove.c, ops_rename.c (and rename_dir.c) */
 void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void fs_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
+void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void fs_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname,
                unsigned int flags);
-void fs_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
-void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
-/* The key of a child of parent, with its directory's name; answers the request on an error and returns false. */
-bool op_child(struct op *op, struct ino *parent, const char *name);
-/* Look op->key up (file or directory) and call found(op, ino or NULL); ino is held by the op. */
-void op_find_child(struct op *op, void (*found)(struct op *op, struct ino *i));
 
 /* ops_file.c: data */
 void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
@@ -151,27 +233,69 @@ void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-struct fh *fh_open(struct fs *fs, struct ino *i, struct fuse_file_info *fi);
-void fh_close(struct fs *fs, struct fh *fh);
-void op_reply_create(struct op *op, struct ino *i);
+/* Answer an open, or a create, of op->ino with a handle. just_read: its state is an answer to this very op. */
+void op_open(struct op *op, bool just_read);
+/* The mount ends: commit what handles still hold, then close them. */
+void fs_commit_rest(struct fs *fs);
+void fs_close_handles(struct fs *fs);
+/* Handles of a file that was removed or replaced by this mount go on with what it was. */
+void fs_file_gone(struct fs *fs, struct file *f);
 
-/* commit.c: from handles to the store */
-/* Commit what fh holds (and, if alone, its truncation or creation); done(op, error). */
-void commit_handle(struct op *op, void (*done)(struct op *op, int error));
-/* Give a file a new size. */
-void commit_resize(struct op *op, uint64_t size, void (*done)(struct op *op, int error));
+/* publish.c: from handles to the store */
+/* Commit what op->fh holds (and, if alone, its truncation or creation); done(op, error). */
+void publish_handle(struct op *op, void (*done)(struct op *op, int error));
+/* Give op->file a new size, after what op->fh (may be NULL) holds. op->ino: through which it came, or NULL. */
+void publish_resize(struct op *op, uint64_t size, void (*done)(struct op *op, int error));
+/* Bring a pending op->file into the store, with what was written to it last. Sets op->fh. */
+void publish_creation(struct op *op, void (*done)(struct op *op, int error));
+void publish_end(struct op *op); /* op.c: an op ends in the middle of it */
 
 /* ops_attr.c */
+void state_fill_attr(struct fs *fs, const struct ino *i, struct stat *ret_attr);
 void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi);
 void fs_statfs(fuse_req_t req, fuse_ino_t ino);
 void fs_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count);
 void fs_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
 
+/* list.c: the children of a directory */
+struct child {
+    size_t component_at, component_len; /* in listing->bytes */
+    size_t name_at, name_len;           /* likewise; terminated */
+    bool dir;
+    bool value;          /* %value */
+    bool pending;        /* made here, not in the store yet */
+    Mvccpb__KeyValue kv; /* of a file: numbers only */
+};
+struct listing {
+    struct buf bytes;
+    struct child *children; /* in the order of their components */
+    size_t count, cap;
+    int64_t rev;
+    bool has_sizes;         /* the server told sizes and times */
+};
+void listing_fini(struct listing *l);
+/* List op->parent into l at one revision; done(op, error). Uses the op's key, end, number. */
+void listing_fetch(struct op *op, struct listing *l, void (*done)(struct op *op, int error));
+static inline struct slice child_component(const struct listing *l, const struct child *c)
+{
+    return slice_of(l->bytes.data + l->bytes.start + c->component_at, c->component_len);
+}
+static inline const char *child_name(const struct listing *l, const struct child *c)
+{
+    return (const char *)l->bytes.data + l->bytes.start + c->name_at;
+}
+
 /* ops_dir.c */
 void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void fs_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void fs_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+
+static inline struct fs *fs_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
 
 #endif

@@ -7,34 +7,7 @@
 
 #include "common/invariant.h"
 #include "common/mem.h"
-
-struct blob *blob_new(struct slice bytes)
-{
-    struct blob *b = mem_alloc(sizeof *b + bytes.len);
-
-    *b = (struct blob){.refs = 1, .len = (uint32_t)bytes.len};
-    if (bytes.len)
-        memcpy(b->data, bytes.data, bytes.len);
-    return b;
-}
-
-struct blob *blob_ref(struct blob *b)
-{
-    if (b)
-        b->refs++;
-    return b;
-}
-
-void blob_unref(struct blob *b)
-{
-    if (b && --b->refs == 0)
-        free(b);
-}
-
-struct slice blob_slice(const struct blob *b)
-{
-    return b ? slice_of(b->data, b->len) : slice_of(NULL, 0);
-}
+#include "fsd/heard.h"
 
 void ino_set_key(struct ino_table *t, struct ino *i, struct slice key)
 {
@@ -59,7 +32,6 @@ static struct ino *ino_new(struct ino_table *t, enum ino_view view, enum ino_kin
     i->id = t->next_id++;
     i->view = view;
     i->kind = kind;
-    i->local_size = -1;
     HASH_ADD(by_id, t->ids, id, sizeof i->id, i);
     ino_set_key(t, i, key);
     return i;
@@ -95,6 +67,7 @@ static void ino_free(struct ino_table *t, struct ino *i)
     ino_unlink(t, i);
     HASH_DELETE(by_id, t->ids, i);
     blob_unref(i->value);
+    file_unref(&t->files, i->file);
     free(i->tag);
     free(i);
 }
@@ -179,25 +152,27 @@ void ino_set_value(struct ino_table *t, struct ino *i, struct blob *b)
         ino_set_value(t, oldest, NULL);
 }
 
-/* FNV-1a, 64 bits. */
-static uint64_t hash_bytes(uint64_t h, const void *data, size_t len)
+void ino_touch(struct ino_table *t, struct ino *i)
 {
-    const uint8_t *p = data;
+    if (!i->in_lru)
+        return;
+    TAILQ_REMOVE(&t->lru, i, lru);
+    TAILQ_INSERT_TAIL(&t->lru, i, lru);
+}
 
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ p[i]) * 0x100000001b3u;
-    return h;
+uint64_t ino_number(enum ino_view view, enum ino_kind kind, struct slice key, int64_t create_rev)
+{
+    /* Several keys can be created by one revision: the key belongs to it. A directory has no creating revision of its own. */
+    uint64_t h = hash_bytes(HASH_BASIS, key.data, key.len);
+
+    h = hash_bytes(h, &create_rev, sizeof create_rev) >> 2;
+    h |= (uint64_t)(kind == INO_DIR) << 62;
+    return h | (uint64_t)(view == VIEW_LINEARIZABLE) << 63;
 }
 
 uint64_t ino_stable_number(const struct ino *i)
 {
-    /* Several keys can be created by one revision: the key belongs to it. A directory has no creating revision of its own. */
-    int64_t made = i->kind == INO_FILE ? i->create_rev : 0;
-    uint64_t h = hash_bytes(0xcbf29ce484222325u, i->tag + 2, i->tag_len - 2);
-
     if (i->id == INO_ROOT)
         return INO_ROOT;
-    h = hash_bytes(h, &made, sizeof made) >> 2;
-    h |= (uint64_t)(i->kind == INO_DIR) << 62;
-    return h | (uint64_t)(i->view == VIEW_LINEARIZABLE) << 63;
+    return ino_number(i->view, i->kind, ino_key(i), i->kind == INO_FILE ? i->create_rev : 0);
 }

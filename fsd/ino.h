@@ -15,22 +15,12 @@
 #include <uthash.h>
 
 #include "common/slice.h"
+#include "fsd/fh.h"
 
 enum ino_view { VIEW_PLAIN, VIEW_LINEARIZABLE };
 enum ino_kind { INO_FILE, INO_DIR };
 
 #define INO_ROOT 1 /* FUSE_ROOT_ID */
-
-/* Bytes of a value, shared by an inode and its open handles. */
-struct blob {
-    uint32_t refs;
-    uint32_t len;
-    uint8_t data[];
-};
-struct blob *blob_new(struct slice bytes); /* one reference */
-struct blob *blob_ref(struct blob *b);
-void blob_unref(struct blob *b); /* NULL is fine */
-struct slice blob_slice(const struct blob *b); /* of NULL: empty */
 
 struct ino {
     uint64_t id;
@@ -39,19 +29,22 @@ struct ino {
     uint64_t lookups;     /* the kernel's count */
     uint32_t holds;       /* handles and operations */
     bool linked;          /* in the table by key */
-    bool retired;
+    bool retired;         /* stays what its readers opened; the name has another number */
     bool removed;         /* the name is gone */
-    bool gone_here;       /* by this mount: open handles go on with a file of their own */
+    struct file *file;    /* what handles have done to it, once one wrote; counted */
     /* a file's state */
-    bool known;           /* the fields below are what the watch keeps true */
-    bool pending;         /* created here, not in the store yet */
+    bool known;           /* the fields below are what the watch keeps true; a directory: it is there */
     int64_t create_rev, mod_rev, version, lease;
     int64_t create_time_ns, mod_time_ns;
     uint64_t size;
     struct blob *value;   /* of mod_rev, or NULL: not here */
-    uint32_t cached_readers; /* open handles that read through the page cache */
+    /* what the kernel has cached of it */
+    uint32_t cached_readers; /* open handles that read through the page cache: all of them page_rev */
     int64_t page_rev;     /* the revision whose pages the kernel may hold; 0: mixed or none */
-    int64_t local_size;   /* as handles here have made it without a commit yet; -1: as the store has it */
+    bool marked;          /* a directory: it has a marker, so it does not go with its last key */
+    bool listing_kept;    /* a directory: the kernel's listing is what the watch keeps true */
+    uint64_t notice;      /* the last one about it: until it is delivered, the kernel may believe an older size */
+    int32_t refused_pid;  /* an open of a retired one was sent back to look the name up again */
     UT_hash_handle by_id;
     UT_hash_handle by_key;
     TAILQ_ENTRY(ino) lru; /* those with a value */
@@ -66,6 +59,7 @@ static inline struct slice ino_key(const struct ino *i)
 }
 
 struct ino_table {
+    struct file_table files;
     struct ino *ids, *keys;
     uint64_t next_id;
     TAILQ_HEAD(, ino) lru; /* least recently used first */
@@ -85,13 +79,16 @@ void ino_forget(struct ino_table *t, struct ino *i, uint64_t lookups);
 /* The name no longer leads here; handles may still. */
 void ino_unlink(struct ino_table *t, struct ino *i);
 
-/* The file has another key now (a rename): the kernel's number goes with it. Nobody else may stand for that key. */
+/* It has another key now (a rename): the kernel's number goes with it. Nobody else may stand for that key. */
 void ino_set_key(struct ino_table *t, struct ino *i, struct slice key);
 
 /* Takes a reference of b (or NULL). Old values of others are let go beyond the bound. */
 void ino_set_value(struct ino_table *t, struct ino *i, struct blob *b);
+/* Its value was used. */
+void ino_touch(struct ino_table *t, struct ino *i);
 
-/* st_ino: the same on every mount, another one for the linearizable twin. */
+/* st_ino: the same on every mount, another one for the linearizable twin. create_rev: 0 for directories. */
+uint64_t ino_number(enum ino_view view, enum ino_kind kind, struct slice key, int64_t create_rev);
 uint64_t ino_stable_number(const struct ino *i);
 
 #endif

@@ -1,147 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Options, the FUSE session on the loop, and the order in which things begin and end. */
+/* The FUSE session on the loop, and the order in which things begin and end. */
 #include "fsd/mount.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/limits.h"
 #include "common/log.h"
-#include "common/mem.h"
 
-#define TIMEOUT_DEFAULT_NS (5 * NS_PER_S)
 #define CONNECT_TIMEOUT_NS (2 * NS_PER_S)
 #define KEEPALIVE_NS (2 * NS_PER_S)
 #define ANSWER_BYTES_MAX (512u << 20)
 #define REQUESTS_PER_ROUND 64
+#define BACKGROUND_MAX 64
+#define EXPIRE_MINOR 38 /* of the FUSE protocol: Linux 6.2 */
 
-/* ---- the command line ---- */
-
-static enum status set_option(struct mount_conf *c, char *word, struct error *ret_error)
-{
-    char *value = strchr(word, '=');
-    char *end = NULL;
-    double seconds;
-
-    if (value)
-        *value++ = 0;
-    if (strcmp(word, "prefix") == 0 && value) {
-        c->fs.prefix = value;
-    } else if (strcmp(word, "timeout") == 0 && value) {
-        seconds = strtod(value, &end);
-        if (end == value || *end || seconds <= 0 || seconds > 3600)
-            return error_set(ret_error, ST_BAD_ARGUMENT, "-o timeout=%s: not a number of seconds up to 3600", value);
-        c->fs.timeout_ns = (int64_t)(seconds * NS_PER_S);
-    } else if (strcmp(word, "commit") == 0 && value) {
-        if (strcmp(value, "auto") == 0)
-            c->fs.commit = COMMIT_AUTO;
-        else if (strcmp(value, "write") == 0)
-            c->fs.commit = COMMIT_WRITE;
-        else if (strcmp(value, "close") == 0)
-            c->fs.commit = COMMIT_CLOSE;
-        else
-            return error_set(ret_error, ST_BAD_ARGUMENT, "-o commit=%s: not auto, write or close", value);
-    } else if ((strcmp(word, "uid") == 0 || strcmp(word, "gid") == 0 || strcmp(word, "umask") == 0) && value) {
-        unsigned long n = strtoul(value, &end, word[1] == 'm' ? 8 : 10);
-        if (end == value || *end)
-            return error_set(ret_error, ST_BAD_ARGUMENT, "-o %s=%s: no number", word, value);
-        if (word[0] == 'g')
-            c->fs.gid = (gid_t)n;
-        else if (word[1] == 'i')
-            c->fs.uid = (uid_t)n;
-        else
-            c->fs.umask = (mode_t)n & 0777;
-    } else if (strcmp(word, "allow_other") == 0) {
-        c->allow_other = true;
-    } else if (strcmp(word, "default_permissions") == 0) {
-        c->default_permissions = true;
-    } else if (strcmp(word, "ro") == 0) {
-        c->read_only = true;
-    } else if (strcmp(word, "rw") != 0 && strcmp(word, "dev") != 0 && strcmp(word, "suid") != 0 &&
-               strcmp(word, "nodev") != 0 && strcmp(word, "nosuid") != 0 && strcmp(word, "_netdev") != 0 &&
-               strcmp(word, "defaults") != 0 && strcmp(word, "noauto") != 0) {
-        return error_set(ret_error, ST_BAD_ARGUMENT, "unknown option -o %s", word);
-    }
-    return ST_OK;
-}
-
-static enum status set_options(struct mount_conf *c, char *list, struct error *ret_error)
-{
-    char *save = NULL;
-    enum status st = ST_OK;
-
-    for (char *word = strtok_r(list, ",", &save); st == ST_OK && word; word = strtok_r(NULL, ",", &save))
-        st = set_option(c, word, ret_error);
-    return st;
-}
-
-enum status mount_parse(struct mount_conf *c, int argc, char **argv, struct error *ret_error)
-{
-    const char *words[2] = {NULL, NULL};
-    unsigned count = 0;
-    enum status st = ST_OK;
-
-    *c = (struct mount_conf){.fs = {.prefix = "/", .timeout_ns = TIMEOUT_DEFAULT_NS, .uid = getuid(), .gid = getgid()}};
-    for (int i = 1; st == ST_OK && i < argc; i++) {
-        if (strcmp(argv[i], "-f") == 0)
-            c->foreground = true;
-        else if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0)
-            c->help = true;
-        else if (strcmp(argv[i], "-V") == 0 || strcmp(argv[i], "--version") == 0)
-            c->version = true;
-        else if (strcmp(argv[i], "-o") == 0 && i + 1 < argc)
-            st = set_options(c, argv[++i], ret_error);
-        else if (strncmp(argv[i], "-o", 2) == 0 && argv[i][2])
-            st = set_options(c, argv[i] + 2, ret_error);
-        else if (argv[i][0] == '-' && argv[i][1])
-            st = error_set(ret_error, ST_BAD_ARGUMENT, "unknown option %s", argv[i]);
-        else if (count == 2)
-            st = error_set(ret_error, ST_BAD_ARGUMENT, "one SOURCE and one DIR, not also \"%s\"", argv[i]);
-        else
-            words[count++] = argv[i];
-    }
-    if (st != ST_OK || c->help || c->version)
-        return st;
-    if (!count)
-        return error_set(ret_error, ST_BAD_ARGUMENT, "no directory to mount on (raftfs --help tells more)");
-    c->dir = words[count - 1];
-    if (count == 1)
-        return ST_OK;
-    snprintf(c->source, sizeof c->source, "%s", words[0]);
-    return url_parse_list(words[0], c->endpoints, ENDPOINTS_MAX, &c->endpoint_count, ret_error);
-}
-
-void mount_print_help(void)
-{
-    printf("usage: raftfs [-f] [-o OPTION,...] [SOURCE] DIR\n"
-           "Mount a replicated key-value store that speaks the etcd v3 API.\n\n"
-           "SOURCE is one or more endpoints, with commas: http://HOST:PORT or unix:///PATH.\n"
-           "Without it a private store of your own is started, or found again, and mounted.\n\n"
-           "  -f                     stay in the foreground\n"
-           "  -o prefix=PREFIX       the keys below it (default /)\n"
-           "  -o timeout=SECONDS     give up waiting for the cluster after that long (default 5)\n"
-           "  -o commit=auto|write|close\n"
-           "                         when what is written is committed (default auto)\n"
-           "  -o allow_other         let other users in\n"
-           "  -o default_permissions have the kernel check mode bits\n"
-           "  -o uid=N,gid=N,umask=M owner and mode of everything\n"
-           "  -o ro                  read only\n"
-           "  -V, --version          print the version\n");
-}
+struct mount {
+    struct fs fs;
+    const struct mount_conf *conf;
+};
 
 /* ---- the session ---- */
 
 static void fs_init(void *userdata, struct fuse_conn_info *conn)
 {
-    (void)userdata;
-    conn->max_background = 64;
+    struct fs *fs = userdata;
+
+    conn->max_background = BACKGROUND_MAX;
+    fs->can_expire = conn->proto_minor >= EXPIRE_MINOR;
     if (conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA) {
         /* We say when pages go: a changed time alone does not mean that they did. */
         conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
@@ -150,28 +40,28 @@ static void fs_init(void *userdata, struct fuse_conn_info *conn)
     conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
 }
 
-static void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+/* Locks would be this node's alone: refused rather than pretended. */
+static void fs_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock)
 {
     (void)ino;
-    (void)parent;
-    (void)name;
-    fuse_reply_err(req, EPERM);
-}
-
-static void fs_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
-{
-    (void)target;
-    (void)parent;
-    (void)name;
-    fuse_reply_err(req, EPERM);
-}
-
-static void fs_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
-{
-    (void)ino;
-    (void)datasync;
     (void)fi;
-    fuse_reply_err(req, 0); /* names are committed when the call that made them returns */
+    (void)lock;
+    fuse_reply_err(req, ENOTSUP);
+}
+
+static void fs_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock, int sleep)
+{
+    (void)ino;
+    (void)fi;
+    (void)sleep;
+    fuse_reply_err(req, lock->l_type == F_UNLCK ? 0 : ENOTSUP);
+}
+
+static void fs_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
+{
+    (void)ino;
+    (void)fi;
+    fuse_reply_err(req, op & LOCK_UN ? 0 : ENOTSUP);
 }
 
 static const struct fuse_lowlevel_ops operations = {
@@ -201,6 +91,9 @@ static const struct fuse_lowlevel_ops operations = {
     .releasedir = fs_releasedir,
     .fsyncdir = fs_fsyncdir,
     .statfs = fs_statfs,
+    .getlk = fs_getlk,
+    .setlk = fs_setlk,
+    .flock = fs_flock,
 };
 
 static void on_fuse(void *arg, int events)
@@ -235,21 +128,38 @@ static void on_signal(void *arg)
 
 static void on_state(void *arg, bool connected, unsigned endpoint)
 {
-    (void)arg;
+    struct mount *m = arg;
+    struct fs *fs = &m->fs;
+
+    url_format(&m->conf->endpoints[endpoint], fs->endpoint, sizeof fs->endpoint);
     if (connected)
-        log_info("mount", "connected to the store endpoint=%u", endpoint);
+        log_info("mount", "connected to the store endpoint=%s", fs->endpoint);
     else
-        log_warning("mount", "the store cannot be reached, proceeding with what is cached next=%u", endpoint);
+        log_warning("mount", "the store cannot be reached, proceeding with what is cached next=%s", fs->endpoint);
 }
 
-static enum status open_session(struct fs *fs, struct mount_conf *c, struct error *ret_error)
+/* As /proc/mounts shows it: the source as it was given; a comma would end the option. */
+static void append_escaped(struct buf *out, const char *text)
 {
-    char options[1024], *argv[] = {(char *)(uintptr_t) "raftfs", (char *)(uintptr_t) "-o", options, NULL};
-    struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+    for (; *text; text++) {
+        if (*text == ',' || *text == '\\')
+            buf_append_byte(out, '\\');
+        buf_append_byte(out, (uint8_t)*text);
+    }
+}
 
-    snprintf(options, sizeof options, "fsname=%s,subtype=raftfs%s%s%s", *c->source ? "raftfs" : "embedded",
-             c->allow_other ? ",allow_other" : "", c->default_permissions || c->allow_other ? ",default_permissions" : "",
-             c->read_only ? ",ro" : "");
+static enum status open_session(struct fs *fs, const struct mount_conf *c, struct error *ret_error)
+{
+    struct buf options = {0};
+    struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+
+    buf_append_text(&options, "subtype=raftfs,fsname=");
+    append_escaped(&options, c->source ? c->source : "embedded");
+    buf_append_text(&options, c->kernel_options);
+    fuse_opt_add_arg(&args, "raftfs");
+    fuse_opt_add_arg(&args, "-o");
+    fuse_opt_add_arg(&args, buf_text(&options));
+    buf_fini(&options);
     fs->session = fuse_session_new(&args, &operations, sizeof operations, fs);
     fuse_opt_free_args(&args);
     if (!fs->session)
@@ -265,6 +175,7 @@ static enum status open_session(struct fs *fs, struct mount_conf *c, struct erro
 /* ---- first contact: a mount of a store that nobody answers for is refused ---- */
 
 struct probe {
+    struct fs *fs;
     bool done;
     enum status status;
     char text[160];
@@ -273,18 +184,24 @@ struct probe {
 static void on_probe(void *arg, enum status st, struct slice message, struct slice text)
 {
     struct probe *p = arg;
+    struct fs *fs = p->fs;
+    Etcdserverpb__RangeResponse *r = NULL;
 
-    (void)message;
+    if (st == ST_OK)
+        r = etcdserverpb__range_response__unpack(&fs->arena.allocator, message.len, message.data);
+    if (r)
+        fs_note_revision(fs, r->header);
     p->done = true;
-    p->status = st;
-    snprintf(p->text, sizeof p->text, "%.*s", (int)text.len, (const char *)text.data);
+    p->status = st == ST_OK && !r ? ST_BAD_MESSAGE : st;
+    snprintf(p->text, sizeof p->text, "%.*s", (int)text.len, text.len ? (const char *)text.data : "");
+    arena_reset(&fs->arena);
 }
 
 static enum status probe_store(struct fs *fs, struct error *ret_error)
 {
     struct range_args a = {.key = slice_of_text("/"), .serializable = true, .keys_only = true};
     struct buf request = {0};
-    struct probe probe = {0};
+    struct probe probe = {.fs = fs};
 
     request_range(&request, &a);
     grpc_unary(fs->channel, PATH_RANGE, buf_slice(&request), loop_now_ns(fs->loop) + fs->options.timeout_ns, on_probe,
@@ -294,7 +211,7 @@ static enum status probe_store(struct fs *fs, struct error *ret_error)
         loop_run_once(fs->loop, -1);
     if (probe.status == ST_OK)
         return ST_OK;
-    return error_set(ret_error, probe.status, "the store does not answer: %s",
+    return error_set(ret_error, probe.status, "%s: the store does not answer: %s", fs->endpoint,
                      *probe.text ? probe.text : status_text(probe.status));
 }
 
@@ -318,51 +235,78 @@ static void leave_terminal(int ready_fd)
     close(ready_fd);
 }
 
+static void fs_begin(struct fs *fs, const struct mount_conf *c)
+{
+    fs->options = c->fs;
+    fs->loop = loop_new();
+    fs->mounted_ns = clock_wall_ns();
+    TAILQ_INIT(&fs->ops);
+    TAILQ_INIT(&fs->runnable);
+    TAILQ_INIT(&fs->readers);
+    loop_task_init(&fs->run, LOOP_WORK, op_run_tasks, fs);
+    arena_init(&fs->arena);
+    set_root(fs);
+    ino_table_init(&fs->table, buf_slice(&fs->root), VALUE_CACHE_BYTES_MAX);
+}
+
+static void fs_end(struct fs *fs)
+{
+    ino_table_fini(&fs->table);
+    arena_fini(&fs->arena);
+    buf_fini(&fs->root);
+    loop_free(fs->loop);
+}
+
+/* Nobody asks any more. What handles still hold is committed; whoever waits is answered before the session goes. */
+static void close_session(struct fs *fs)
+{
+    loop_watch_free(fs->fuse_watch);
+    op_abort_all(fs);
+    fs_commit_rest(fs);
+    fs_close_handles(fs);
+    fuse_session_unmount(fs->session);
+    notifier_stop(fs->notifier);
+    fuse_session_destroy(fs->session);
+}
+
 enum status mount_run(struct mount_conf *c, int ready_fd, struct error *ret_error)
 {
-    struct fs fs = {.options = c->fs};
+    struct mount m = {.conf = c};
+    struct fs *fs = &m.fs;
     struct grpc_channel_options channel = {.endpoints = c->endpoints,
                                            .endpoint_count = c->endpoint_count,
                                            .message_bytes_max = ANSWER_BYTES_MAX,
                                            .connect_timeout_ns = CONNECT_TIMEOUT_NS,
                                            .keepalive_ns = KEEPALIVE_NS,
-                                           .on_state = on_state};
+                                           .on_state = on_state,
+                                           .arg = &m};
     struct loop_signal *term, *interrupt;
     enum status st;
 
     signal(SIGPIPE, SIG_IGN);
-    fs.loop = channel.loop = loop_new();
-    clock_gettime(CLOCK_REALTIME, &fs.mounted_at);
-    arena_init(&fs.arena);
-    set_root(&fs);
-    ino_table_init(&fs.table, buf_slice(&fs.root), VALUE_CACHE_BYTES_MAX);
-    fs.channel = grpc_channel_new(&channel);
-    term = loop_signal_new(fs.loop, SIGTERM, on_signal, &fs);
-    interrupt = loop_signal_new(fs.loop, SIGINT, on_signal, &fs);
-    st = probe_store(&fs, ret_error);
+    fs_begin(fs, c);
+    channel.loop = fs->loop;
+    url_format(&c->endpoints[0], fs->endpoint, sizeof fs->endpoint);
+    fs->channel = grpc_channel_new(&channel);
+    term = loop_signal_new(fs->loop, SIGTERM, on_signal, fs);
+    interrupt = loop_signal_new(fs->loop, SIGINT, on_signal, fs);
+    st = probe_store(fs, ret_error);
     if (st == ST_OK)
-        st = open_session(&fs, c, ret_error);
+        st = open_session(fs, c, ret_error);
     if (st == ST_OK) {
-        fs.notifier = notifier_start(fs.session);
-        watch_start(&fs);
+        fs->notifier = notifier_start(notify_kernel, fs->session);
+        watch_start(fs);
         if (ready_fd >= 0)
             leave_terminal(ready_fd);
-        loop_run(fs.loop);
+        loop_run(fs->loop);
+        watch_stop(fs);
+        close_session(fs);
+    } else if (fs->session) {
+        fuse_session_destroy(fs->session);
     }
-    watch_stop(&fs);
-    /* Whoever still waits is answered before the session goes. */
-    grpc_channel_free(fs.channel);
-    if (fs.session) {
-        loop_watch_free(fs.fuse_watch);
-        fuse_session_unmount(fs.session);
-        notifier_stop(fs.notifier);
-        fuse_session_destroy(fs.session);
-    }
-    ino_table_fini(&fs.table);
-    arena_fini(&fs.arena);
-    buf_fini(&fs.root);
+    grpc_channel_free(fs->channel);
     loop_signal_free(term);
     loop_signal_free(interrupt);
-    loop_free(fs.loop);
+    fs_end(fs);
     return st;
 }

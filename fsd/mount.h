@@ -11,18 +11,19 @@ struct mount_conf {
     struct fs_options fs;
     struct url endpoints[ENDPOINTS_MAX];
     unsigned endpoint_count; /* 0: the embedded store */
+    const char *source;      /* as it was given; NULL: embedded */
     const char *dir;
-    bool foreground, allow_other, default_permissions, read_only, help, version;
-    char source[512]; /* as /proc/mounts shows it */
+    bool foreground, help, version;
+    char kernel_options[256]; /* what is the kernel's to keep: each with a comma before it */
 };
 
-/* argv as of mount(8), too: [-f] [-o OPTION,...] [SOURCE] DIR. */
+/* options.c: argv as of mount(8), too: [-f] [-o OPTION,...] [SOURCE] DIR. Keeps pointers into argv, and cuts its words. */
 enum status mount_parse(struct mount_conf *c, int argc, char **argv, struct error *ret_error) MUST_CHECK;
 void mount_print_help(void);
 
 /*
- * Mounts, goes to the background once it serves (unless -f), returns when it was unmounted. ready_fd: one byte is written
- * there when it serves, -1: nobody waits.
+ * mount.c: mounts, and returns when it was unmounted. ready_fd: one byte is written there when it serves, and the terminal is
+ * left; -1: nobody waits.
  */
 enum status mount_run(struct mount_conf *c, int ready_fd, struct error *ret_error) MUST_CHECK;
 

@@ -1,48 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Listing directories. The whole listing is fetched at the first readdir, at one revision, in pages; raftd lists children in one
- * go (Range with a delimiter), a plain etcd is asked again behind each child that has keys below it, so that a listing
- * costs its children and not the keys below them.
- */
+/* Directories: opening, reading, with what is known of the files in them. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
+#include "common/limits.h"
 #include "common/mem.h"
 #include "fsd/fs.h"
 
-#define UNKNOWN_INO 0xffffffff /* what libfuse says for "look it up" */
-#define PAGE_FIRST 64
-#define PAGE_MAX 1024
-
-struct child {
-    size_t name_at, name_len; /* in dir->names */
-    size_t key_at, key_len;   /* component, in dir->names */
-    bool dir;
-    bool value; /* %value */
-    bool has_kv;
-    Mvccpb__KeyValue kv; /* numbers only */
-};
+#define DOTS 2               /* offsets 0 and 1 are "." and ".." */
+#define PLUS_ENTRY_BYTES 160 /* what an entry with attributes takes at least, in an answer to the kernel */
 
 struct dir {
     struct ino *ino;
     bool listed;
-    int64_t rev;      /* of the listing */
-    bool fresh;
-    struct buf names;
-    struct child *children;
-    size_t count, cap;
+    bool fresh;           /* the listing is what the watch keeps true */
+    struct listing listing;
+    struct ino **seen;    /* held until the answer that needs them is out */
+    size_t seen_count, seen_cap;
 };
-
-static struct fs *fs_of(fuse_req_t req)
-{
-    return fuse_req_userdata(req);
-}
 
 static struct dir *dir_of(const struct fuse_file_info *fi)
 {
     return (struct dir *)(uintptr_t)fi->fh;
+}
+
+static void dir_close(struct fs *fs, struct dir *d)
+{
+    ino_release(&fs->table, d->ino);
+    listing_fini(&d->listing);
+    free(d->seen);
+    free(d);
 }
 
 void fs_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
@@ -59,298 +47,136 @@ void fs_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
     d->ino = i;
     ino_hold(i);
     fi->fh = (uintptr_t)d;
-    /* The kernel may keep the listing of the plain tree; the watch tells it when that is no longer true. */
-    fi->cache_readdir = fi->keep_cache = i->view == VIEW_PLAIN && fs->watching;
-    if (fuse_reply_open(req, fi) < 0) {
-        ino_release(&fs->table, i);
-        free(d);
-    }
-}
-
-static void dir_clear(struct dir *d)
-{
-    buf_clear(&d->names);
-    d->count = 0;
-    d->listed = false;
+    /* The kernel may keep the listing of the plain tree; it is told when that is no longer true. */
+    fi->cache_readdir = i->view == VIEW_PLAIN && fs->watching;
+    fi->keep_cache = fi->cache_readdir && i->listing_kept && state_is_told(fs, i);
+    if (fuse_reply_open(req, fi) < 0)
+        dir_close(fs, d);
 }
 
 void fs_releasedir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
-    struct fs *fs = fs_of(req);
-    struct dir *d = dir_of(fi);
-
     (void)id;
-    ino_release(&fs->table, d->ino);
-    buf_fini(&d->names);
-    free(d->children);
-    free(d);
+    dir_close(fs_of(req), dir_of(fi));
     fuse_reply_err(req, 0);
 }
 
-/* ---- collecting children ---- */
-
-static bool is_top(const struct fs *fs, const struct dir *d)
+void fs_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-    return slice_equal(ino_key(d->ino), buf_slice(&fs->root));
+    (void)ino;
+    (void)datasync;
+    (void)fi;
+    fuse_reply_err(req, 0); /* names are committed when the call that made them returns */
 }
 
-static void add_child(struct fs *fs, struct dir *d, struct slice component, bool dir, bool value, const Mvccpb__KeyValue *kv)
+/* ---- entries ---- */
+
+static void child_key(const struct dir *d, const struct child *c, struct buf *ret_key)
 {
-    struct child *c;
-
-    d->children = mem_grow(d->children, &d->cap, d->count + 1, sizeof *d->children);
-    c = &d->children[d->count++];
-    *c = (struct child){.dir = dir, .value = value, .has_kv = kv != NULL};
-    if (kv) {
-        c->kv = *kv;
-        c->kv.value_size = kv_size(kv);
-        c->kv.key.data = c->kv.value.data = NULL;
-        c->kv.key.len = c->kv.value.len = 0;
-    }
-    c->key_at = buf_len(&d->names);
-    c->key_len = component.len;
-    buf_append_slice(&d->names, component);
-    c->name_at = buf_len(&d->names);
-    if (value)
-        buf_append_text(&d->names, "%value");
-    else
-        ns_name_of(component, is_top(fs, d), &d->names);
-    c->name_len = buf_len(&d->names) - c->name_at;
-    buf_append_byte(&d->names, 0);
-}
-
-static struct slice component_of(const struct dir *d, const struct child *c)
-{
-    return slice_of(d->names.data + c->key_at, c->key_len);
-}
-
-/* One key (or group of keys) of the store below this directory. Returns the component if it is a directory, else empty. */
-static struct slice take_kv(struct fs *fs, struct dir *d, const Mvccpb__KeyValue *kv)
-{
-    struct slice key = slice_of(kv->key.data, kv->key.len), prefix = ino_key(d->ino);
-    struct slice component = slice_of(key.data + prefix.len, key.len - prefix.len);
-    const uint8_t *slash = component.len ? memchr(component.data, '/', component.len) : NULL;
-
-    if (!component.len) {
-        if (kv_size(kv)) /* with a value it is %empty, without it is our own marker */
-            add_child(fs, d, component, false, false, kv);
-        return slice_of(NULL, 0);
-    }
-    if (!slash) {
-        add_child(fs, d, component, false, false, kv);
-        return slice_of(NULL, 0);
-    }
-    component.len = (size_t)(slash - component.data);
-    add_child(fs, d, component, true, false, NULL);
-    return slice_of(key.data, prefix.len + component.len);
-}
-
-static int compare_children(const void *a, const void *b, void *arg)
-{
-    const struct child *x = a, *y = b;
-    const struct dir *d = arg;
-    int c = slice_compare(component_of(d, x), component_of(d, y));
-
-    return c ? c : (int)x->value - (int)y->value ? (int)x->value - (int)y->value : (int)y->dir - (int)x->dir;
-}
-
-/* A name that is a key and a directory is a directory; the same directory is listed once. */
-static void dir_finish(struct dir *d)
-{
-    size_t kept = 0;
-
-    if (d->count)
-        qsort_r(d->children, d->count, sizeof *d->children, compare_children, d);
-    for (size_t i = 0; i < d->count; i++) {
-        const struct child *last = kept ? &d->children[kept - 1] : NULL;
-        if (last && !last->value && !d->children[i].value &&
-            slice_equal(component_of(d, last), component_of(d, &d->children[i])))
-            continue;
-        d->children[kept++] = d->children[i];
-    }
-    d->count = kept;
-    d->listed = true;
-}
-
-/* ---- pages ---- */
-
-static void list_page(struct op *op);
-static void reply_listing(struct op *op);
-
-/* %value: the key of the directory itself. */
-static void on_own_value(struct op *op, enum status st, struct slice answer)
-{
-    struct fs *fs = op->fs;
-    struct dir *d = dir_of(&op->fi);
-    Etcdserverpb__RangeResponse *r =
-        st == ST_OK ? etcdserverpb__range_response__unpack(&fs->arena.allocator, answer.len, answer.data) : NULL;
-
-    if (!r) {
-        dir_clear(d);
-        op_fail_status(op, st == ST_OK ? ST_BAD_MESSAGE : st);
-        return;
-    }
-    if (r->n_kvs)
-        add_child(fs, d, slice_of_text("%value"), false, true, r->kvs[0]);
-    dir_finish(d);
-    reply_listing(op);
-}
-
-static void list_own_value(struct op *op)
-{
-    struct dir *d = dir_of(&op->fi);
     struct slice prefix = ino_key(d->ino);
-    struct range_args a = {.key = slice_of(prefix.data, prefix.len ? prefix.len - 1 : 0),
-                           .rev = op->rev,
-                           .serializable = d->ino->view == VIEW_PLAIN,
-                           .keys_only = true};
 
-    if (prefix.len < 2 || prefix.len <= buf_len(&op->fs->root)) {
-        dir_finish(d);
-        reply_listing(op);
-        return;
-    }
-    buf_clear(&op->request);
-    request_range(&op->request, &a);
-    op_call(op, PATH_RANGE, true, on_own_value);
-}
-
-/* Where the next page begins: behind the last key, or behind everything below the directory it stood for. */
-static void next_page(struct op *op, struct slice last_key, struct slice directory)
-{
-    buf_clear(&op->key);
-    if (directory.len) {
-        buf_append_slice(&op->key, directory);
-        buf_append_byte(&op->key, '/' + 1);
-    } else {
-        buf_append_slice(&op->key, last_key);
-        buf_append_byte(&op->key, 0);
-    }
-}
-
-static void on_page(struct op *op, enum status st, struct slice answer)
-{
-    struct fs *fs = op->fs;
-    struct dir *d = dir_of(&op->fi);
-    Etcdserverpb__RangeResponse *r =
-        st == ST_OK ? etcdserverpb__range_response__unpack(&fs->arena.allocator, answer.len, answer.data) : NULL;
-    struct slice directory = {0}, key = {0};
-    size_t used = 0;
-
-    if (!r) {
-        dir_clear(d);
-        op_fail_status(op, st == ST_OK ? ST_BAD_MESSAGE : st);
-        return;
-    }
-    if (!op->rev) {
-        op->rev = r->header ? r->header->revision : 0;
-        if (d->ino->view == VIEW_PLAIN && op->rev < fs->seen_rev && op->attempts++ < 3) {
-            op->linearizable = true;
-            op->rev = 0;
-            list_page(op);
-            return;
-        }
-        state_see(fs, r->header);
-        d->rev = op->rev;
-        d->fresh = state_is_fresh(fs, d->ino, op->rev);
-    }
-    for (size_t i = 0; i < r->n_kvs; i++) {
-        key = slice_of(r->kvs[i]->key.data, r->kvs[i]->key.len);
-        /* A plain etcd sends every key below a child: the first one says that it is there. */
-        if (directory.len && slice_has_prefix(key, directory) && key.len > directory.len && key.data[directory.len] == '/')
-            continue;
-        directory = take_kv(fs, d, r->kvs[i]);
-        used++;
-    }
-    if (!r->more) {
-        list_own_value(op);
-        return;
-    }
-    /* Few children in a page: there is much below them, so ask for less; else for more. */
-    op->number = used * 4 < r->n_kvs ? PAGE_FIRST : op->number * 2 < PAGE_MAX ? op->number * 2 : PAGE_MAX;
-    next_page(op, key, directory);
-    list_page(op);
-}
-
-static void list_page(struct op *op)
-{
-    struct dir *d = dir_of(&op->fi);
-    struct range_args a = {.rev = op->rev,
-                           .limit = (int64_t)op->number,
-                           .serializable = d->ino->view == VIEW_PLAIN && !op->linearizable,
-                           .keys_only = true,
-                           .children = true,
-                           .group_offset = (uint32_t)ino_key(d->ino).len};
-
-    a.key = buf_slice(&op->key);
-    a.end = buf_slice(&op->end);
-    buf_clear(&op->request);
-    request_range(&op->request, &a);
-    op_call(op, PATH_RANGE, true, on_page);
-}
-
-/* ---- answering ---- */
-
-/* The inode of a child for readdirplus, with what the listing says of it; NULL if the listing does not say enough. */
-static struct ino *child_inode(struct op *op, const struct child *c)
-{
-    struct fs *fs = op->fs;
-    struct dir *d = dir_of(&op->fi);
-    struct buf key = {0};
-    struct ino *i;
-
-    if (!c->dir && !c->kv.mod_time)
-        return NULL; /* a plain etcd does not tell sizes without values */
-    buf_append_slice(&key, ino_key(d->ino));
-    if (c->value)
-        key.end--;
-    else
-        buf_append_slice(&key, component_of(d, c));
+    buf_clear(ret_key);
+    buf_append(ret_key, prefix.data, c->value ? prefix.len - 1 : prefix.len);
+    if (!c->value)
+        buf_append_slice(ret_key, child_component(&d->listing, c));
     if (c->dir)
-        buf_append_byte(&key, '/');
-    i = ino_get(&fs->table, d->ino->view, c->dir ? INO_DIR : INO_FILE, buf_slice(&key));
-    buf_fini(&key);
-    if (!c->dir && !i->pending)
-        state_take(fs, i, &c->kv, false, d->rev);
-    return i;
+        buf_append_byte(ret_key, '/');
+}
+
+static enum ino_kind child_kind(const struct child *c)
+{
+    return c->dir ? INO_DIR : INO_FILE;
+}
+
+/* Is what a stat would say known without another question? A plain etcd does not tell sizes without values. */
+static bool is_told_enough(const struct dir *d, const struct child *c, const struct ino *i)
+{
+    return c->dir || d->listing.has_sizes || (i && i->mod_rev >= c->kv.mod_revision && i->linked);
+}
+
+/* The inode of a child, held, with what the listing says of it; NULL if nobody has said enough. */
+static struct ino *child_inode(struct op *op, const struct child *c, struct slice key)
+{
+    struct fs *fs = op->fs;
+    struct dir *d = dir_of(&op->fi);
+    struct ino *i = ino_find(&fs->table, d->ino->view, child_kind(c), key), *now;
+
+    if (c->pending || !is_told_enough(d, c, i))
+        return NULL;
+    if (!i)
+        i = ino_get(&fs->table, d->ino->view, child_kind(c), key);
+    ino_hold(i);
+    if (c->dir) {
+        i->known = i->known || d->fresh;
+        return i;
+    }
+    if (!d->listing.has_sizes)
+        return i;
+    now = state_take(fs, i, &c->kv, false, d->listing.rev);
+    ino_hold(now);
+    ino_release(&fs->table, i);
+    return now;
 }
 
 static size_t add_entry(struct op *op, char *out, size_t room, const struct child *c, off_t next, bool plus)
 {
     struct dir *d = dir_of(&op->fi);
-    const char *name = (const char *)d->names.data + c->name_at;
-    struct fuse_entry_param e = {.attr = {.st_mode = c->dir ? S_IFDIR : S_IFREG, .st_ino = UNKNOWN_INO}};
-    struct ino *i = plus ? child_inode(op, c) : NULL;
+    const char *name = child_name(&d->listing, c);
+    struct fuse_entry_param e = {.attr = {.st_mode = c->dir ? S_IFDIR : S_IFREG}};
+    struct buf key = {0};
+    struct ino *i;
     size_t need;
 
+    child_key(d, c, &key);
+    e.attr.st_ino = ino_number(d->ino->view, child_kind(c), buf_slice(&key), c->dir ? 0 : c->kv.create_revision);
+    i = plus ? child_inode(op, c, buf_slice(&key)) : NULL;
+    buf_fini(&key);
     if (!plus)
         return fuse_add_direntry(op->req, out, room, name, &e.attr, next);
     if (i) {
         e.ino = i->id;
         state_fill_attr(op->fs, i, &e.attr);
-        if (d->fresh && (i->kind == INO_DIR || i->known))
-            e.attr_timeout = e.entry_timeout = CACHE_S;
+        if (d->fresh && (i->kind == INO_DIR || i->known)) {
+            e.entry_timeout = fs_entry_timeout(op->fs, i);
+            e.attr_timeout = state_attr_timeout(op->fs, i);
+        }
     }
     need = fuse_add_direntry_plus(op->req, out, room, name, &e, next);
     if (i && need <= room)
         i->lookups++; /* an entry with an inode is a look-up */
-    else if (i && !i->lookups && !i->holds) {
-        ino_hold(i);
+    if (i)
         ino_release(&op->fs->table, i);
-    }
     return need;
+}
+
+static size_t add_dots(struct op *op, char *out, size_t room, off_t at, bool plus)
+{
+    struct fuse_entry_param e = {.attr = {.st_mode = S_IFDIR, .st_ino = ino_stable_number(dir_of(&op->fi)->ino)}};
+    const char *name = at == 0 ? "." : "..";
+
+    return plus ? fuse_add_direntry_plus(op->req, out, room, name, &e, at + 1) :
+                  fuse_add_direntry(op->req, out, room, name, &e.attr, at + 1);
+}
+
+static void forget_seen(struct op *op)
+{
+    struct dir *d = dir_of(&op->fi);
+
+    while (d->seen_count)
+        ino_release(&op->fs->table, d->seen[--d->seen_count]);
 }
 
 /* From op->offset on, as many as fit. */
 static void reply_listing(struct op *op)
 {
     struct dir *d = dir_of(&op->fi);
-    size_t room = op->size, used = 0;
-    char *out = mem_alloc(room);
+    size_t room = op->size, used = 0, end = d->listing.count + DOTS;
+    char *out = mem_alloc(room + 1);
     bool plus = op->flags;
 
-    for (size_t at = (size_t)op->offset; at < d->count; at++) {
-        size_t need = add_entry(op, out + used, room - used, &d->children[at], (off_t)at + 1, plus);
+    for (size_t at = (size_t)op->offset; at < end; at++) {
+        size_t need = at < DOTS ? add_dots(op, out + used, room - used, (off_t)at, plus) :
+                                  add_entry(op, out + used, room - used, &d->listing.children[at - DOTS], (off_t)at + 1, plus);
         if (need > room - used)
             break;
         used += need;
@@ -360,12 +186,88 @@ static void reply_listing(struct op *op)
     op_end(op);
 }
 
+/* ---- sizes from a plain etcd: the values of what is about to be shown, in one transaction ---- */
+
+static void on_values(struct op *op, enum status st, struct slice answer)
+{
+    struct fs *fs = op->fs;
+    struct dir *d = dir_of(&op->fi);
+    Etcdserverpb__TxnResponse *r = op_txn_answer(op, &st, answer);
+
+    /* Whatever could not be had is looked up by the kernel, one by one. */
+    if (!r || op_is_behind(op, d->ino->view, r->header)) {
+        reply_listing(op);
+        return;
+    }
+    for (size_t n = 0; n < r->n_responses; n++) {
+        const Mvccpb__KeyValue *kv = txn_kv(r, n);
+        struct ino *i;
+        if (!kv)
+            continue;
+        i = ino_get(&fs->table, d->ino->view, INO_FILE, slice_of(kv->key.data, kv->key.len));
+        i = state_take(fs, i, kv, true, op->rev);
+        ino_hold(i);
+        d->seen = mem_grow(d->seen, &d->seen_cap, d->seen_count + 1, sizeof(struct ino *));
+        d->seen[d->seen_count++] = i;
+    }
+    reply_listing(op);
+}
+
+/* How many questions were written into op->request. */
+static size_t ask_for_values(struct op *op)
+{
+    struct fs *fs = op->fs;
+    struct dir *d = dir_of(&op->fi);
+    size_t at = op->offset > DOTS ? (size_t)op->offset - DOTS : 0, asked = 0;
+    size_t end = at + op->size / PLUS_ENTRY_BYTES;
+    struct buf key = {0};
+
+    buf_clear(&op->request);
+    for (; at < d->listing.count && at < end && asked < TXN_OPS_MAX; at++) {
+        const struct child *c = &d->listing.children[at];
+        struct range_args a = {.serializable = d->ino->view == VIEW_PLAIN && !op->linearizable};
+        child_key(d, c, &key);
+        a.key = buf_slice(&key);
+        if (c->pending || is_told_enough(d, c, ino_find(&fs->table, d->ino->view, child_kind(c), a.key)))
+            continue;
+        txn_range(&op->request, TXN_THEN, &a);
+        asked++;
+    }
+    buf_fini(&key);
+    return asked;
+}
+
+static void show(struct op *op)
+{
+    bool plus = op->flags;
+
+    op->on_end = forget_seen;
+    if (plus && ask_for_values(op))
+        op_call(op, PATH_TXN, true, on_values);
+    else
+        reply_listing(op);
+}
+
+/* ---- reading ---- */
+
+static void on_listed(struct op *op, int error)
+{
+    struct dir *d = dir_of(&op->fi);
+
+    if (error) {
+        op_fail(op, error);
+        return;
+    }
+    d->listed = true;
+    d->fresh = state_is_fresh(op->fs, d->ino->view, ino_key(d->ino), d->listing.rev);
+    d->ino->listing_kept = d->fresh;
+    show(op);
+}
+
 static void read_dir(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
 {
-    struct fs *fs = fs_of(req);
     struct dir *d = dir_of(fi);
-    struct op *op = op_new(fs, req);
-    static const uint8_t zero[1] = {0};
+    struct op *op = op_new(fs_of(req), req, "readdir");
 
     if (!op)
         return;
@@ -373,20 +275,13 @@ static void read_dir(fuse_req_t req, size_t size, off_t off, struct fuse_file_in
     op->size = size;
     op->offset = off;
     op->flags = plus;
-    if (off == 0 && d->listed)
-        dir_clear(d); /* rewinddir(3): as it is now */
-    if (d->listed) {
-        reply_listing(op);
+    op_set_parent(op, d->ino);
+    if (d->listed && off) {
+        show(op);
         return;
     }
-    dir_clear(d);
-    op->number = PAGE_FIRST;
-    if (ino_key(d->ino).len)
-        buf_append_slice(&op->key, ino_key(d->ino));
-    else
-        buf_append(&op->key, zero, 1);
-    ns_prefix_end(ino_key(d->ino), &op->end);
-    list_page(op);
+    d->listed = false; /* rewinddir(3): as it is now */
+    listing_fetch(op, &d->listing, on_listed);
 }
 
 void fs_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, struct fuse_file_info *fi)

@@ -3,108 +3,183 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "common/codec.h"
-#include "common/limits.h"
 #include "common/mem.h"
 #include "fsd/fs.h"
-
-#define HOLD_MULTIPLE 4096 /* a write that ends at a multiple may be the middle of a stream */
-
-static struct fs *fs_of(fuse_req_t req)
-{
-    return fuse_req_userdata(req);
-}
 
 static struct fh *fh_of(const struct fuse_file_info *fi)
 {
     return (struct fh *)(uintptr_t)fi->fh;
 }
 
+static bool is_writable(int flags)
+{
+    return (flags & O_ACCMODE) != O_RDONLY;
+}
+
 /* ---- handles ---- */
 
-/* May this handle read through the page cache? Only where all pages the kernel can have are of the one revision it reads. */
+static bool has_writers(const struct fs *fs, const struct ino *i)
+{
+    const struct file *f = state_file(fs, i);
+
+    return f && !TAILQ_EMPTY(&f->handles);
+}
+
+/*
+ * May this handle read through the page cache? Only where all pages the kernel can have, and the size it believes, are of the one
+ * revision that the handle reads.
+ */
 static void choose_caching(struct fs *fs, struct fh *fh, struct fuse_file_info *fi)
 {
     struct ino *i = fh->ino;
-    bool others = i->cached_readers && i->page_rev != fh->rev;
 
-    (void)fs;
-    fi->direct_io = fh->writable || i->view != VIEW_PLAIN || i->retired || i->removed || others;
+    fi->noflush = !fh->writable; /* nothing is held in a handle that does not write */
+    fi->direct_io = fh->writable || i->view != VIEW_PLAIN || !i->linked || !i->known || fh->value != i->value ||
+                    has_writers(fs, i) || !state_is_told(fs, i) || (i->cached_readers && i->page_rev != fh->rev);
     if (fi->direct_io)
         return;
-    fi->keep_cache = i->known && i->page_rev == fh->rev;
-    fi->noflush = 1; /* nothing can be held in a handle that does not write */
+    fi->keep_cache = i->page_rev == fh->rev;
     i->page_rev = fh->rev;
     i->cached_readers++;
     fh->cached = true;
 }
 
-struct fh *fh_open(struct fs *fs, struct ino *i, struct fuse_file_info *fi)
+static void join_file(struct fs *fs, struct fh *fh)
+{
+    struct ino *i = fh->ino;
+
+    if (!i->file)
+        i->file = file_get(&fs->table.files, ino_key(i));
+    fh->file = i->file;
+    file_ref(fh->file);
+    TAILQ_INSERT_TAIL(&fh->file->handles, fh, link);
+    state_twin_changed(fs, i);
+}
+
+static struct fh *fh_open(struct fs *fs, struct ino *i, struct fuse_file_info *fi)
 {
     struct fh *fh = mem_zero(sizeof *fh);
-    int mode = fi->flags & O_ACCMODE;
+    const struct file *f = state_file(fs, i);
+    const struct fh *dirty = f ? file_dirty(f) : NULL;
+    struct buf scratch = {0};
 
     ino_hold(i);
     fh->ino = i;
-    fh->readable = mode != O_WRONLY;
-    fh->writable = mode != O_RDONLY;
+    fh->writable = is_writable(fi->flags);
     fh->append = fi->flags & O_APPEND;
     fh->sync = fi->flags & (O_SYNC | O_DSYNC);
-    fh->truncate = (fi->flags & O_TRUNC) && fh->writable && !i->pending;
+    fh->truncate = fh->writable && (fi->flags & O_TRUNC);
     fh->rev = i->mod_rev;
-    fh->value = blob_ref(fh->truncate ? NULL : i->value);
-    if (fh->truncate)
-        i->local_size = 0; /* here it reads as empty at once, as programs expect */
+    fh->create_rev = f && f->pending ? 0 : i->create_rev;
+    if (dirty && !fh->writable)
+        fh->value = blob_new(fh_visible(dirty, &scratch)); /* what was written here is read here */
+    else if (f && f->gone && f->own)
+        fh->value = blob_ref(f->own);
+    else
+        fh->value = blob_ref(i->value);
+    buf_fini(&scratch);
     choose_caching(fs, fh, fi);
+    if (fh->writable)
+        join_file(fs, fh);
+    else
+        TAILQ_INSERT_TAIL(&fs->readers, fh, link);
     fi->fh = (uintptr_t)fh;
     return fh;
 }
 
-void fh_close(struct fs *fs, struct fh *fh)
+/* The last handle of a file that never got into the store: it goes, as its creation failed or was not wanted. */
+static void drop_pending(struct fs *fs, struct file *f)
+{
+    struct buf key = {0};
+
+    buf_append_slice(&key, file_key(f));
+    state_removed(fs, buf_slice(&key));
+    state_name_changed(fs, buf_slice(&key));
+    f->pending = false;
+    file_unlink(&fs->table.files, f);
+    buf_fini(&key);
+}
+
+static void leave_file(struct fs *fs, struct fh *fh)
+{
+    struct file *f = fh->file;
+    bool was_dirty = fh_is_dirty(fh);
+
+    TAILQ_REMOVE(&f->handles, fh, link);
+    if (TAILQ_EMPTY(&f->handles) && f->pending)
+        drop_pending(fs, f);
+    if (was_dirty)
+        state_content_changed(fs, file_key(f)); /* what it held and could not commit is not there */
+    if (TAILQ_EMPTY(&f->handles) && !f->gone)
+        state_leave_file(fs, f);
+    file_unref(&fs->table.files, f);
+}
+
+static void fh_close(struct fs *fs, struct fh *fh)
 {
     if (fh->cached)
         fh->ino->cached_readers--;
+    if (fh->file)
+        leave_file(fs, fh);
+    else
+        TAILQ_REMOVE(&fs->readers, fh, link);
     blob_unref(fh->value);
     buf_fini(&fh->held);
     ino_release(&fs->table, fh->ino);
     free(fh);
 }
 
+/* ---- open ---- */
+
 static void reply_open(struct op *op)
 {
-    struct fh *fh = fh_open(op->fs, op->ino, &op->fi);
-
-    if (fuse_reply_open(op->req, &op->fi) < 0)
-        fh_close(op->fs, fh); /* the caller was interrupted: no release will come */
-    op_end(op);
-}
-
-void op_reply_create(struct op *op, struct ino *i)
-{
+    struct fs *fs = op->fs;
+    struct ino *i = op->ino;
     struct fuse_entry_param e = {.ino = i->id};
-    struct fh *fh = fh_open(op->fs, i, &op->fi);
+    struct fh *fh = fh_open(fs, i, &op->fi);
+    int failed;
 
-    state_fill_attr(op->fs, i, &e.attr);
-    if (i->known && i->local_size < 0)
-        e.attr_timeout = e.entry_timeout = CACHE_S;
-    i->lookups++;
-    if (fuse_reply_create(op->req, &e, &op->fi) < 0) {
-        fh_close(op->fs, fh);
-        ino_forget(&op->fs->table, i, 1);
+    if (op->wants_handle) {
+        state_fill_attr(fs, i, &e.attr);
+        if (i->known && op_is_fresh(op))
+            e.entry_timeout = fs_entry_timeout(fs, i);
+        i->lookups++;
+        failed = fuse_reply_create(op->req, &e, &op->fi);
+        if (failed)
+            i->lookups--;
+    } else {
+        failed = fuse_reply_open(op->req, &op->fi);
     }
+    if (failed)
+        fh_close(fs, fh); /* the caller was interrupted: no release will come */
     op_end(op);
 }
 
-/* ---- open ---- */
+/*
+ * The name has another number by now: sent back with ESTALE, the kernel looks it up again. Whoever comes back with the same
+ * number has no name (/proc/self/fd) and gets what is here.
+ */
+static bool is_sent_back(struct op *op)
+{
+    struct ino *i = op->ino;
+    int32_t pid = (int32_t)fuse_req_ctx(op->req)->pid;
+    bool has_value = i->value || (i->file && i->file->own);
+
+    if (i->linked)
+        return false;
+    if (i->refused_pid == pid && has_value && (i->file || i->retired || !is_writable(op->fi.flags)))
+        return false;
+    i->refused_pid = pid;
+    return true;
+}
 
 static void on_value(struct op *op, enum status st, struct slice answer);
 
 static void fetch_value(struct op *op)
 {
-    bool plain = op->ino->view == VIEW_PLAIN && !op->linearizable;
-    struct range_args a = {.key = ino_key(op->ino), .serializable = plain};
+    bool local = op->ino->view == VIEW_PLAIN && !op->linearizable;
+    struct range_args a = {.key = ino_key(op->ino), .serializable = local};
 
     buf_clear(&op->request);
     request_range(&op->request, &a);
@@ -114,34 +189,62 @@ static void fetch_value(struct op *op)
 static void on_value(struct op *op, enum status st, struct slice answer)
 {
     struct fs *fs = op->fs;
-    Etcdserverpb__RangeResponse *r =
-        st == ST_OK ? etcdserverpb__range_response__unpack(&fs->arena.allocator, answer.len, answer.data) : NULL;
+    Etcdserverpb__RangeResponse *r = op_range_answer(op, &st, answer);
+    struct ino *now;
 
     if (!r) {
-        op_fail_status(op, st == ST_OK ? ST_BAD_MESSAGE : st);
+        op_fail_status(op, st);
         return;
     }
-    op->rev = r->header ? r->header->revision : 0;
-    if (op->ino->view == VIEW_PLAIN && op->rev < fs->seen_rev && op->attempts++ < 3) {
-        op->linearizable = true;
+    if (op_is_behind(op, op->ino->view, r->header)) {
         fetch_value(op);
         return;
     }
-    state_see(fs, r->header);
     if (!r->n_kvs) {
-        op_fail(op, op->ino->pending ? EAGAIN : ENOENT);
+        state_absent(fs, op->ino->view, ino_key(op->ino), slice_of(NULL, 0), op->rev);
+        op_fail(op, ESTALE); /* the kernel looks the name up again: O_CREAT makes it anew, others get ENOENT */
         return;
     }
-    state_take(fs, op->ino, r->kvs[0], true, op->rev);
-    reply_open(op);
+    now = state_take(fs, op->ino, r->kvs[0], true, op->rev);
+    if (now != op->ino && !op->wants_handle) {
+        op_fail(op, ESTALE);
+        return;
+    }
+    op_set_ino(op, now);
+    op_open(op, true);
+}
+
+void op_open(struct op *op, bool just_read)
+{
+    struct fs *fs = op->fs;
+    struct ino *i = op->ino;
+    bool writes = is_writable(op->fi.flags);
+    const struct file *f;
+
+    if (writes)
+        state_retire_readers(fs, i);
+    if (!i->linked && op->wants_handle) {
+        op_set_ino(op, ino_get(&fs->table, i->view, INO_FILE, buf_slice(&op->key)));
+        i = op->ino;
+    } else if (is_sent_back(op)) {
+        op_fail(op, ESTALE);
+        return;
+    }
+    f = state_file(fs, i);
+    /* What is here needs no question: a file not in the store yet, one that was written here and not committed, one that the watch
+     * keeps true, and one that has no name but lives on in handles. */
+    if ((f && (f->pending || f->gone || (file_dirty(f) && !writes))) || !i->linked ||
+        (i->known && writes && (op->fi.flags & O_TRUNC)) || (i->value && (i->known || just_read)))
+        reply_open(op);
+    else
+        fetch_value(op);
 }
 
 void fs_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
     struct ino *i = ino_by_id(&fs->table, id);
-    struct op *op = op_new(fs, req);
-    bool truncates = (fi->flags & O_TRUNC) && (fi->flags & O_ACCMODE) != O_RDONLY;
+    struct op *op = op_new(fs, req, "open");
 
     if (!op)
         return;
@@ -151,90 +254,46 @@ void fs_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
     }
     op_set_ino(op, i);
     op->fi = *fi;
-    /* What is here needs no question: a file not in the store yet, one that is to be replaced, one that the watch keeps true, and
-     * one that is gone but lives on in handles. */
-    if (i->pending || i->removed || (i->known && (i->value || truncates)))
-        reply_open(op);
-    else
-        fetch_value(op);
+    op_open(op, false);
 }
 
 /* ---- read ---- */
-
-/* The value as this handle sees it: with what it holds back. */
-static struct slice visible_value(struct fh *fh, struct buf *scratch)
-{
-    struct slice base = blob_slice(fh->value);
-    struct reader r = reader_of(buf_slice(&fh->held));
-
-    if (!buf_len(&fh->held))
-        return base;
-    buf_clear(scratch);
-    buf_append_slice(scratch, base);
-    while (reader_left(&r)) {
-        uint64_t off = read_le64(&r), len = read_le64(&r);
-        const uint8_t *data = read_bytes(&r, len);
-        if (off + len > buf_len(scratch)) {
-            size_t more = off + len - buf_len(scratch);
-            memset(buf_reserve(scratch, more), 0, more);
-            buf_commit(scratch, more);
-        }
-        memcpy(scratch->data + scratch->start + off, data, len);
-    }
-    return buf_slice(scratch);
-}
 
 void fs_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, struct fuse_file_info *fi)
 {
     struct fh *fh = fh_of(fi);
     struct buf scratch = {0};
-    struct slice value = visible_value(fh, &scratch);
+    struct slice value = fh_visible(fh, &scratch);
+    size_t left = (uint64_t)off < value.len ? value.len - (size_t)off : 0;
 
     (void)id;
-    /* Pages of another revision than the newest: nobody may take them for it. */
-    if (fh->cached && fh->rev != fh->ino->mod_rev && !fh->ino->retired)
-        fh->ino->page_rev = 0;
-    if ((uint64_t)off >= value.len)
-        fuse_reply_buf(req, NULL, 0);
-    else
-        fuse_reply_buf(req, (const char *)value.data + off, size < value.len - (size_t)off ? size : value.len - (size_t)off);
+    ino_touch(&fs_of(req)->table, fh->ino);
+    fuse_reply_buf(req, left ? (const char *)value.data + off : NULL, size < left ? size : left);
     buf_fini(&scratch);
 }
 
 /* ---- write ---- */
 
-static void hold(struct fh *fh, uint64_t off, const char *data, size_t size)
+static struct op *op_on_handle(fuse_req_t req, struct fh *fh, const char *what)
 {
-    uint8_t *p = buf_reserve(&fh->held, 16 + size);
-    struct ino *i = fh->ino;
-    uint64_t now = i->local_size >= 0 ? (uint64_t)i->local_size : i->size;
+    struct op *op = op_new(fs_of(req), req, what);
 
-    put_bytes(put_le64(put_le64(p, off), size), data, size);
-    buf_commit(&fh->held, 16 + size);
-    if (off + size > fh->held_end)
-        fh->held_end = off + size;
-    if (off + size > now)
-        i->local_size = (int64_t)(off + size);
+    if (!op)
+        return NULL;
+    op->fh = fh;
+    op_set_ino(op, fh->ino);
+    op_set_file(op, fh->file);
+    return op;
 }
 
-static void on_write_committed(struct op *op, int error)
+static void on_written(struct op *op, int error)
 {
     if (error) {
         op_fail(op, error);
         return;
     }
-    fuse_reply_write(op->req, (size_t)op->number);
+    fuse_reply_write(op->req, op->size);
     op_end(op);
-}
-
-/* Must it be in the store when write(2) returns? */
-static bool commits_now(const struct fs *fs, const struct fh *fh, uint64_t end)
-{
-    if (fh->append || fh->sync)
-        return true;
-    if (fs->options.commit == COMMIT_CLOSE)
-        return false;
-    return fs->options.commit == COMMIT_WRITE || end % HOLD_MULTIPLE != 0;
 }
 
 void fs_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
@@ -245,23 +304,25 @@ void fs_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
     struct op *op;
 
     (void)id;
-    if (end > REQUEST_BYTES_MAX || buf_len(&fh->held) + size > 2 * REQUEST_BYTES_MAX) {
+    if (!buf_len(&fh->held))
+        fh->append = fi->flags & O_APPEND; /* fcntl(2) may have changed it */
+    if (end > VALUE_BYTES_MAX && !fh->append) {
         fuse_reply_err(req, EFBIG);
         return;
     }
-    if (!commits_now(fs, fh, end)) {
-        hold(fh, (uint64_t)off, data, size);
+    fh_hold(fh, (uint64_t)off, slice_of(data, size));
+    if (!commit_is_due(fs->options.commit, AT_WRITE, fh, end)) {
+        state_twin_changed(fs, fh->ino);
         fuse_reply_write(req, size);
         return;
     }
-    op = op_new(fs, req);
-    if (!op)
+    op = op_on_handle(req, fh, "write");
+    if (!op) {
+        fh_drop_last(fh, size);
         return;
-    hold(fh, (uint64_t)off, data, size);
-    op->fh = fh;
-    op->number = size;
-    op_set_ino(op, fh->ino);
-    commit_handle(op, on_write_committed);
+    }
+    op->size = size;
+    publish_handle(op, on_written);
 }
 
 /* ---- the end of a handle ---- */
@@ -271,60 +332,62 @@ static void on_synced(struct op *op, int error)
     op_fail(op, error);
 }
 
-/* A flush comes for every close(2) of a copy of the descriptor, also before the first write: what was held is committed, a
- * truncation alone is not. */
-void fs_flush(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+static void sync_handle(fuse_req_t req, struct fuse_file_info *fi, enum commit_moment at, const char *what)
 {
     struct fs *fs = fs_of(req);
     struct fh *fh = fh_of(fi);
     struct op *op;
 
-    (void)id;
-    if (!buf_len(&fh->held)) {
+    if (!fh->file || !commit_is_due(fs->options.commit, at, fh, 0)) {
         fuse_reply_err(req, 0);
         return;
     }
-    op = op_new(fs, req);
-    if (!op)
-        return;
-    op->fh = fh;
-    op_set_ino(op, fh->ino);
-    commit_handle(op, on_synced);
+    op = op_on_handle(req, fh, what);
+    if (op)
+        publish_handle(op, on_synced);
 }
 
-static bool has_uncommitted(const struct fh *fh)
+/*
+ * A flush comes for every close(2) of a copy of the descriptor, also before the first write: what was held is committed, a
+ * truncation alone is not.
+ */
+void fs_flush(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
-    return buf_len(&fh->held) || fh->truncate || (fh->ino->pending && fh->writable);
+    (void)id;
+    sync_handle(req, fi, AT_FLUSH, "close");
 }
 
 void fs_fsync(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info *fi)
 {
-    struct fs *fs = fs_of(req);
-    struct fh *fh = fh_of(fi);
-    struct op *op;
-
     (void)id;
     (void)datasync;
-    if (!has_uncommitted(fh)) {
-        fuse_reply_err(req, 0); /* a write(2) that returned is in the store */
-        return;
-    }
-    op = op_new(fs, req);
-    if (!op)
-        return;
-    op->fh = fh;
-    op_set_ino(op, fh->ino);
-    commit_handle(op, on_synced);
+    sync_handle(req, fi, AT_FSYNC, "fsync");
 }
 
+/* However it ended, nobody has the handle any more. */
 static void on_released(struct op *op, int error)
 {
     struct fh *fh = op->fh;
-    struct fs *fs = op->fs;
 
     op->fh = NULL;
+    fh_close(op->fs, fh);
     op_fail(op, error);
-    fh_close(fs, fh);
+}
+
+static void release_in_turn(struct op *op)
+{
+    if (commit_is_due(op->fs->options.commit, AT_RELEASE, op->fh, 0))
+        publish_handle(op, on_released);
+    else
+        on_released(op, 0);
+}
+
+/* Released while its turn did not come, or while its commit was under way: the handle goes all the same. */
+static void close_abandoned(struct op *op)
+{
+    if (op->fh)
+        fh_close(op->fs, op->fh);
+    op->fh = NULL;
 }
 
 void fs_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
@@ -334,13 +397,81 @@ void fs_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
     struct op *op;
 
     (void)id;
-    if (!has_uncommitted(fh) || !(op = op_new(fs, NULL))) {
+    if (!fh->file) {
         fh_close(fs, fh);
         fuse_reply_err(req, 0);
         return;
     }
-    op->req = req; /* nobody waits for it, but `sync` and umount(8) do */
+    fuse_reply_err(req, 0); /* nobody hears of an error here */
+    op = op_new(fs, NULL, "release");
     op->fh = fh;
+    op->on_end = close_abandoned;
     op_set_ino(op, fh->ino);
-    commit_handle(op, on_released);
+    op_set_file(op, fh->file);
+    op_take_turn(op, fh->file, release_in_turn);
+}
+
+/* ---- files without a name ---- */
+
+void fs_file_gone(struct fs *fs, struct file *f)
+{
+    const struct fh *dirty = file_dirty(f), *any = TAILQ_FIRST(&f->handles);
+    struct buf scratch = {0};
+
+    f->gone = true;
+    f->pending = false;
+    blob_unref(f->own);
+    f->own = NULL;
+    if (dirty)
+        f->own = blob_new(fh_visible(dirty, &scratch));
+    else if (any)
+        f->own = any->ino->value ? blob_ref(any->ino->value) : blob_ref(any->value);
+    file_unlink(&fs->table.files, f);
+    buf_fini(&scratch);
+}
+
+/* ---- the mount ends ---- */
+
+static void on_committed(struct op *op, int error)
+{
+    op_fail(op, error);
+}
+
+void fs_commit_rest(struct fs *fs)
+{
+    struct file *f, *next;
+    struct fh *fh;
+
+    HASH_ITER(by_key, fs->table.files.files, f, next)
+    {
+        TAILQ_FOREACH(fh, &f->handles, link)
+        {
+            struct op *op;
+            if (!commit_is_due(fs->options.commit, AT_RELEASE, fh, 0))
+                continue;
+            op = op_new(fs, NULL, "unmount");
+            op->fh = fh;
+            op_set_ino(op, fh->ino);
+            op_set_file(op, f);
+            publish_handle(op, on_committed);
+        }
+    }
+    while (!TAILQ_EMPTY(&fs->ops))
+        loop_run_once(fs->loop, -1);
+}
+
+void fs_close_handles(struct fs *fs)
+{
+    struct file *f, *next;
+    struct fh *fh;
+
+    while ((fh = TAILQ_FIRST(&fs->readers)))
+        fh_close(fs, fh);
+    HASH_ITER(by_key, fs->table.files.files, f, next)
+    {
+        file_ref(f);
+        while ((fh = TAILQ_FIRST(&f->handles)))
+            fh_close(fs, fh);
+        file_unref(&fs->table.files, f);
+    }
 }

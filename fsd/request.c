@@ -20,8 +20,8 @@ void request_range(struct buf *out, const struct range_args *a)
     }
 }
 
-/* Compare: result EQUAL is 0; targets VERSION 0, CREATE 1, MOD 2, VALUE 3. */
-enum { COMPARE = 1, COMPARE_CREATE = 1, COMPARE_MOD = 2, COMPARE_VALUE = 3 };
+/* Compare: results EQUAL 0, LESS 2; targets VERSION 0, CREATE 1, MOD 2, VALUE 3. */
+enum { COMPARE = 1, COMPARE_LESS = 2, COMPARE_CREATE = 1, COMPARE_MOD = 2, COMPARE_VALUE = 3 };
 
 void txn_if_create(struct buf *out, struct slice key, struct slice end, int64_t rev)
 {
@@ -44,6 +44,18 @@ void txn_if_mod(struct buf *out, struct slice key, int64_t rev)
     wire_close(out, opened);
 }
 
+void txn_if_all_older(struct buf *out, struct slice key, struct slice end, int64_t rev)
+{
+    size_t opened = wire_open(out, COMPARE);
+
+    wire_uint(out, 1, COMPARE_LESS);
+    wire_uint(out, 2, COMPARE_MOD);
+    wire_bytes(out, 3, key);
+    wire_int(out, 6, rev);
+    wire_bytes(out, 64, end);
+    wire_close(out, opened);
+}
+
 void txn_if_value(struct buf *out, struct slice key, struct slice value)
 {
     size_t opened = wire_open(out, COMPARE);
@@ -56,21 +68,26 @@ void txn_if_value(struct buf *out, struct slice key, struct slice value)
 }
 
 /* RequestOp: range 1, put 2, delete 3. */
-void txn_put(struct buf *out, enum txn_branch b, struct slice key, struct slice value)
+void txn_put(struct buf *out, enum txn_branch b, struct slice key, struct slice value, int64_t lease)
 {
     size_t op = wire_open(out, b), put = wire_open(out, 2);
 
     wire_bytes(out, 1, key);
     wire_bytes(out, 2, value);
+    if (lease == LEASE_KEPT)
+        wire_bool(out, 6, true);
+    else
+        wire_int(out, 3, lease);
     wire_close(out, put);
     wire_close(out, op);
 }
 
-void txn_delete(struct buf *out, enum txn_branch b, struct slice key)
+void txn_delete(struct buf *out, enum txn_branch b, struct slice key, struct slice end)
 {
     size_t op = wire_open(out, b), del = wire_open(out, 3);
 
     wire_bytes(out, 1, key);
+    wire_bytes(out, 2, end);
     wire_close(out, del);
     wire_close(out, op);
 }
@@ -82,11 +99,6 @@ void txn_range(struct buf *out, enum txn_branch b, const struct range_args *a)
     request_range(out, a);
     wire_close(out, range);
     wire_close(out, op);
-}
-
-void request_delete(struct buf *out, struct slice key)
-{
-    wire_bytes(out, 1, key);
 }
 
 void request_watch(struct buf *out, struct slice key, struct slice end, int64_t rev)

@@ -1,36 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is known of files, and how it stays true. An answer may be kept if it is from a revision that the watch has not passed yet:
- * every later change will be heard of. An older answer may hide a change that was heard already, so it is used and not kept.
+ * What is known of files, and how it stays true. Coherence with the kernel: it keeps names, attributes and pages for an hour,
+ * and is told when one of them changes (notify.h). Pages and the size belong to the kernel's inode and are shared by all who have
+ * it open, so a change under readers that use them retires the inode: its number stays what they opened, the name gets a new one.
  */
+#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/clock.h"
 #include "fsd/fs.h"
-
-#define BLOCK_BYTES 512
-#define FILE_MODE 0644
-#define DIR_MODE 0755
 
 uint64_t kv_size(const Mvccpb__KeyValue *kv)
 {
     return kv->value.len ? kv->value.len : kv->value_size;
 }
 
-int64_t state_see(struct fs *fs, const Etcdserverpb__ResponseHeader *h)
+bool state_is_fresh(const struct fs *fs, enum ino_view view, struct slice name, int64_t rev)
 {
-    if (h && h->revision > fs->seen_rev)
-        fs->seen_rev = h->revision;
-    return h ? h->revision : 0;
+    return view == VIEW_PLAIN && fs->watching && heard_allows(&fs->heard, name, rev);
 }
 
-bool state_is_fresh(struct fs *fs, const struct ino *i, int64_t rev)
+bool state_is_told(const struct fs *fs, const struct ino *i)
 {
-    return i->view == VIEW_PLAIN && fs->watching && rev >= fs->watch_rev;
+    return notifier_is_done(fs->notifier, i->notice);
 }
 
-/* The name of a key's last component in its directory. */
+struct file *state_file(const struct fs *fs, const struct ino *i)
+{
+    if (i->file || !i->linked || i->kind != INO_FILE)
+        return i->file;
+    return file_find((struct file_table *)(uintptr_t)&fs->table.files, ino_key(i));
+}
+
+double state_attr_timeout(const struct fs *fs, const struct ino *i)
+{
+    const struct file *f = state_file(fs, i);
+
+    if (i->kind == INO_DIR)
+        return i->view == VIEW_PLAIN ? fs_entry_timeout(fs, i) : 0;
+    /* What handles hold changes the size without a commit. */
+    return i->known && state_is_told(fs, i) && (!f || TAILQ_EMPTY(&f->handles)) ? CACHE_S : 0;
+}
+
+/* ---- telling the kernel ---- */
+
+static void tell_attr(struct fs *fs, struct ino *i)
+{
+    if (i->lookups)
+        i->notice = notifier_queue(fs->notifier, NOTICE_ATTR, i->id, slice_of(NULL, 0));
+}
+
+static void tell_listing(struct fs *fs, struct ino *dir)
+{
+    dir->listing_kept = false;
+    dir->notice = notifier_queue(fs->notifier, NOTICE_LISTING, dir->id, slice_of(NULL, 0));
+}
+
+/* is_dir: a directory may stand on the name, and somebody in it. */
+static void tell_name(struct fs *fs, struct ino *dir, struct slice name, bool is_dir)
+{
+    if (fs->can_expire)
+        notifier_queue(fs->notifier, NOTICE_EXPIRE, dir->id, name);
+    else if (!is_dir) /* dropping the name would take his place from him: those have short timeouts instead */
+        notifier_queue(fs->notifier, NOTICE_NAME, dir->id, name);
+}
+
+/* The directory a key is listed in, and its name there. */
 static struct ino *parent_and_name(struct fs *fs, struct slice key, struct buf *ret_name)
 {
     struct slice root = buf_slice(&fs->root), parent = ns_parent(key, root);
@@ -43,189 +78,298 @@ static struct ino *parent_and_name(struct fs *fs, struct slice key, struct buf *
     return ino_find(&fs->table, VIEW_PLAIN, INO_DIR, parent);
 }
 
-static void invalidate_name(struct fs *fs, struct slice key)
+/* The directory with this prefix, if the kernel knows it. */
+static struct ino *known_dir(struct fs *fs, struct slice prefix)
+{
+    struct ino *dir = ino_find(&fs->table, VIEW_PLAIN, INO_DIR, prefix);
+
+    return dir && (dir->lookups || dir->id == INO_ROOT) ? dir : NULL;
+}
+
+static struct ino *dir_of_value(struct fs *fs, struct slice key)
+{
+    struct buf prefix = {0};
+    struct ino *dir;
+
+    buf_append_slice(&prefix, key);
+    buf_append_byte(&prefix, '/');
+    dir = known_dir(fs, buf_slice(&prefix));
+    buf_fini(&prefix);
+    return dir;
+}
+
+static void expire_name(struct fs *fs, struct slice key, bool listing)
 {
     struct buf name = {0};
-    struct ino *parent = parent_and_name(fs, key, &name);
+    struct ino *parent = parent_and_name(fs, key, &name), *dir;
+    bool is_dir = key.len && key.data[key.len - 1] == '/';
 
-    if (parent) {
-        notifier_entry(fs->notifier, parent->id, buf_slice(&name));
-        notifier_inode(fs->notifier, parent->id);
+    dir = is_dir ? known_dir(fs, key) : dir_of_value(fs, key);
+    if (parent && (parent->lookups || parent->id == INO_ROOT)) {
+        tell_name(fs, parent, buf_slice(&name), dir != NULL);
+        if (listing)
+            tell_listing(fs, parent);
+    }
+    if (dir && listing) {
+        /* The key's own value has a name in the directory of the same name. */
+        tell_name(fs, dir, slice_of_text(is_dir ? "%empty" : "%value"), false);
+        tell_listing(fs, dir);
     }
     buf_fini(&name);
 }
 
-/* Open handles read another revision through the page cache: they keep this inode, the name gets a new one. */
-static void retire(struct fs *fs, struct ino *i)
+void state_name_changed(struct fs *fs, struct slice key)
 {
-    i->retired = true;
-    ino_unlink(&fs->table, i);
-    invalidate_name(fs, ino_key(i));
+    expire_name(fs, key, true);
 }
 
-/* The file is no longer what the kernel may have cached. Returns the inode that stands for the name from here on, or NULL. */
-static struct ino *before_change(struct fs *fs, struct ino *i, bool ours)
+/*
+ * The directories above a key that came or went, which it may have brought or taken with it. A directory that is known to be there
+ * was not brought; one that has a marker does not go without it.
+ */
+static void directories_changed(struct fs *fs, struct slice key, bool came)
 {
-    if (i->cached_readers && !ours) {
-        retire(fs, i);
-        return NULL;
+    struct slice root = buf_slice(&fs->root), dir = ns_parent(key, root);
+
+    while (dir.len > root.len) {
+        struct ino *i = ino_find(&fs->table, VIEW_PLAIN, INO_DIR, dir);
+        if (i && i->known && (came || i->marked))
+            return;
+        if (i)
+            i->known = came;
+        state_name_changed(fs, dir);
+        dir = ns_parent(dir, root);
     }
-    return i;
+}
+
+static void note_names(struct fs *fs, struct slice key, int64_t rev)
+{
+    struct slice root = buf_slice(&fs->root), dir = key;
+
+    heard_note(&fs->heard, key, rev);
+    do {
+        dir = ns_parent(dir, root);
+        heard_note(&fs->heard, dir, rev);
+    } while (dir.len > root.len);
+}
+
+void state_key_changed(struct fs *fs, struct slice key, int64_t rev)
+{
+    note_names(fs, key, rev);
+    state_name_changed(fs, key);
+    directories_changed(fs, key, true);
+}
+
+/* ---- files ---- */
+
+void state_retire_readers(struct fs *fs, struct ino *i)
+{
+    if (!i->cached_readers || i->retired || !i->linked)
+        return;
+    i->retired = true;
+    ino_unlink(&fs->table, i);
+    expire_name(fs, ino_key(i), false);
 }
 
 static void fill(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv)
 {
+    if (kv->mod_time)
+        i->mod_time_ns = kv->mod_time;
+    else if (i->mod_rev != kv->mod_revision)
+        i->mod_time_ns = revclock_when(&fs->revclock, kv->mod_revision);
     i->create_rev = kv->create_revision;
     i->mod_rev = kv->mod_revision;
     i->version = kv->version;
     i->lease = kv->lease;
     i->create_time_ns = kv->create_time;
-    i->mod_time_ns = kv->mod_time;
     i->size = kv_size(kv);
-    i->pending = false;
-    (void)fs;
 }
 
-void state_take(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv, bool with_value, int64_t rev)
+/* The name no longer stands for this file: whoever makes it anew shares nothing with its handles. */
+static void take_off(struct fs *fs, struct ino *i)
 {
-    bool fresh = state_is_fresh(fs, i, rev);
-    bool same = i->mod_rev == kv->mod_revision;
+    i->known = false;
+    i->removed = true;
+    ino_unlink(&fs->table, i);
+    if (i->file)
+        file_unlink(&fs->table.files, i->file);
+    tell_attr(fs, i);
+}
 
-    if (i->known && i->mod_rev > kv->mod_revision)
-        return; /* we know newer: our own write, or the watch was faster */
-    if (!same) {
+/* A file that was made here is in the store, by us or by somebody else: it is the one that the handles opened. */
+static void no_longer_pending(struct fs *fs, struct slice key, int64_t create_rev)
+{
+    struct file *f = file_find(&fs->table.files, key);
+    struct fh *fh;
+
+    if (!f || !f->pending)
+        return;
+    f->pending = false;
+    TAILQ_FOREACH(fh, &f->handles, link)
+        if (!fh->create_rev)
+            fh->create_rev = create_rev;
+}
+
+/* The inode that stands for the key once this revision of it is there: i, or another one. */
+static struct ino *successor(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv)
+{
+    if (i->create_rev && i->create_rev != kv->create_revision)
+        take_off(fs, i); /* removed and made again: another file */
+    else
+        state_retire_readers(fs, i);
+    return i->linked ? i : ino_get(&fs->table, i->view, i->kind, ino_key(i));
+}
+
+struct ino *state_take(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv, bool with_value, int64_t rev)
+{
+    if (i->mod_rev > kv->mod_revision)
+        return i; /* we know newer: our own write, or the watch was faster */
+    if (i->mod_rev != kv->mod_revision) {
+        i = successor(fs, i, kv);
         ino_set_value(&fs->table, i, NULL);
-        if (i->view == VIEW_PLAIN && i->mod_rev && i->page_rev)
-            notifier_inode(fs->notifier, i->id);
+        no_longer_pending(fs, ino_key(i), kv->create_revision);
+        i->page_rev = 0;
     }
     fill(fs, i, kv);
-    i->known = fresh;
+    i->known = state_is_fresh(fs, i->view, ino_key(i), rev);
     if (with_value && !i->value) {
         struct blob *b = blob_new(slice_of(kv->value.data, kv->value.len));
         ino_set_value(&fs->table, i, b);
         blob_unref(b);
     }
+    return i;
 }
 
-void state_committed(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv, struct blob *value)
+/* In one view. */
+static void note_commit(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv, struct blob *value, const struct ino *from)
 {
-    if (i->known && i->mod_rev > kv->mod_revision)
+    if (i->mod_rev < kv->mod_revision)
+        state_retire_readers(fs, i);
+    if (i->retired || i->mod_rev > kv->mod_revision)
         return;
     fill(fs, i, kv);
     i->size = value->len;
     ino_set_value(&fs->table, i, value);
-    i->known = i->view == VIEW_PLAIN && fs->watching;
-    i->local_size = -1;
-    /* Pages of the former value: the next open drops them; those who have it open read on. */
-    if (i->page_rev && i->page_rev != i->mod_rev)
-        notifier_inode(fs->notifier, i->id);
+    i->known = state_is_fresh(fs, i->view, ino_key(i), kv->mod_revision);
+    if (i->page_rev != i->mod_rev)
+        i->page_rev = 0;
+    if (i != from) /* after a write the kernel asks for the attributes of that inode by itself */
+        tell_attr(fs, i);
+}
+
+void state_committed(struct fs *fs, struct slice key, const Mvccpb__KeyValue *kv, struct blob *value, const struct ino *from)
+{
+    no_longer_pending(fs, key, kv->create_revision);
+    if (kv->version == 1 && (!from || from->view != VIEW_PLAIN))
+        state_key_changed(fs, key, kv->mod_revision); /* the kernel does not know that this name is the other one, too */
+    for (int view = VIEW_PLAIN; view <= VIEW_LINEARIZABLE; view++) {
+        struct ino *i = ino_find(&fs->table, (enum ino_view)view, INO_FILE, key);
+        if (i)
+            note_commit(fs, i, kv, value, from);
+    }
+}
+
+void state_removed(struct fs *fs, struct slice key)
+{
+    for (int view = VIEW_PLAIN; view <= VIEW_LINEARIZABLE; view++) {
+        struct ino *i = ino_find(&fs->table, (enum ino_view)view, INO_FILE, key);
+        if (!i)
+            continue;
+        if (!i->file && (i->file = state_file(fs, i)))
+            file_ref(i->file);
+        take_off(fs, i);
+    }
+}
+
+static void directory_gone(struct fs *fs, enum ino_view view, struct slice prefix)
+{
+    struct ino *dir = ino_find(&fs->table, view, INO_DIR, prefix);
+
+    if (!dir || dir->id == INO_ROOT)
+        return;
+    dir->known = dir->marked = false;
+    dir->removed = true;
+    ino_unlink(&fs->table, dir);
+}
+
+void state_directory_removed(struct fs *fs, struct slice prefix)
+{
+    directory_gone(fs, VIEW_PLAIN, prefix);
+    directory_gone(fs, VIEW_LINEARIZABLE, prefix);
+}
+
+void state_absent(struct fs *fs, enum ino_view view, struct slice key, struct slice prefix, int64_t rev)
+{
+    struct ino *i = ino_find(&fs->table, view, INO_FILE, key);
+
+    if (i && i->create_rev && i->mod_rev <= rev)
+        take_off(fs, i);
+    if (prefix.len)
+        directory_gone(fs, view, prefix);
+}
+
+void state_content_changed(struct fs *fs, struct slice key)
+{
+    struct ino *i = ino_find(&fs->table, VIEW_PLAIN, INO_FILE, key);
+
+    if (i)
+        tell_attr(fs, i);
+}
+
+void state_twin_changed(struct fs *fs, const struct ino *i)
+{
+    struct ino *plain = i->view == VIEW_PLAIN ? NULL : ino_find(&fs->table, VIEW_PLAIN, INO_FILE, ino_key(i));
+
+    if (!plain)
+        return;
+    state_retire_readers(fs, plain);
+    tell_attr(fs, plain);
+}
+
+void state_leave_file(struct fs *fs, struct file *f)
+{
+    for (int view = VIEW_PLAIN; view <= VIEW_LINEARIZABLE; view++) {
+        struct ino *i = ino_find(&fs->table, (enum ino_view)view, INO_FILE, file_key(f));
+        if (!i || i->file != f)
+            continue;
+        i->file = NULL;
+        file_unref(&fs->table.files, f);
+    }
 }
 
 /* ---- events ---- */
 
 static void on_put(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv)
 {
+    const struct file *f = file_find(&fs->table.files, ino_key(i));
     struct blob *b;
 
     if (i->mod_rev >= kv->mod_revision)
         return; /* ours, or read already */
-    i = before_change(fs, i, false);
-    if (!i)
+    if (i->create_rev && i->create_rev != kv->create_revision) {
+        take_off(fs, i);
         return;
+    }
+    state_retire_readers(fs, i);
+    if (i->retired)
+        return;
+    if (f && f->pending)
+        no_longer_pending(fs, ino_key(i), kv->create_revision);
     b = blob_new(slice_of(kv->value.data, kv->value.len));
     fill(fs, i, kv);
     i->known = true;
+    i->page_rev = 0;
     ino_set_value(&fs->table, i, b);
     blob_unref(b);
-    notifier_inode(fs->notifier, i->id);
+    tell_attr(fs, i);
 }
 
-static void on_gone(struct fs *fs, struct ino *i, int64_t rev)
+static void note_marker(struct fs *fs, struct slice key, bool there)
 {
-    if (i->mod_rev >= rev || i->pending)
-        return;
-    i->known = false;
-    i->removed = true;
-    ino_unlink(&fs->table, i);
-}
+    struct ino *dir = ino_find(&fs->table, VIEW_PLAIN, INO_DIR, key);
 
-/* A key came: its name, and those of the directories above it that it may have brought into being. */
-static void names_came(struct fs *fs, struct slice key)
-{
-    struct slice root = buf_slice(&fs->root);
-
-    for (;;) {
-        struct slice parent = ns_parent(key, root);
-        invalidate_name(fs, key);
-        /* A directory that the kernel knows was there before. */
-        if (parent.len == root.len || ino_find(&fs->table, VIEW_PLAIN, INO_DIR, parent))
-            return;
-        key = parent;
-    }
-}
-
-static void check_directory(struct fs *fs, struct slice prefix);
-
-static void on_directory_checked(struct op *op, enum status st, struct slice answer)
-{
-    struct fs *fs = op->fs;
-    Etcdserverpb__RangeResponse *r =
-        st == ST_OK ? etcdserverpb__range_response__unpack(&fs->arena.allocator, answer.len, answer.data) : NULL;
-
-    if (r && !r->count) {
-        struct ino *dir = ino_find(&fs->table, VIEW_PLAIN, INO_DIR, buf_slice(&op->key));
-        invalidate_name(fs, buf_slice(&op->key));
-        if (dir) {
-            dir->removed = true;
-            ino_unlink(&fs->table, dir);
-        }
-        check_directory(fs, ns_parent(buf_slice(&op->key), buf_slice(&fs->root)));
-    }
-    op_end(op);
-}
-
-/*
- * A key below went: is the directory still there? Its name is not simply taken from the kernel: a shell that stands in it
- * would lose its place for nothing.
- */
-static void check_directory(struct fs *fs, struct slice prefix)
-{
-    struct range_args a = {.serializable = true, .count_only = true};
-    struct slice root = buf_slice(&fs->root);
-    struct op *op;
-
-    if (prefix.len <= root.len || !ino_find(&fs->table, VIEW_PLAIN, INO_DIR, ns_parent(prefix, root)))
-        return;
-    op = op_new(fs, NULL);
-    buf_append_slice(&op->key, prefix);
-    ns_prefix_end(prefix, &op->end);
-    a.key = buf_slice(&op->key);
-    a.end = buf_slice(&op->end);
-    request_range(&op->request, &a);
-    op_call(op, PATH_RANGE, true, on_directory_checked);
-}
-
-static void names_went(struct fs *fs, struct slice key)
-{
-    if (key.len && key.data[key.len - 1] == '/') {
-        check_directory(fs, key); /* a marker: others may hold the directory up */
-        return;
-    }
-    invalidate_name(fs, key);
-    check_directory(fs, ns_parent(key, buf_slice(&fs->root)));
-}
-
-/* `app` was a file and is a directory now (or the other way round): the value moves to `app/%value`. */
-static void twin_changed(struct fs *fs, struct slice key)
-{
-    struct slice root = buf_slice(&fs->root), dir = ns_parent(key, root);
-    struct ino *file;
-
-    if (dir.len <= root.len)
-        return;
-    file = ino_find(&fs->table, VIEW_PLAIN, INO_FILE, slice_of(dir.data, dir.len - 1));
-    if (file)
-        invalidate_name(fs, ino_key(file));
+    if (dir)
+        dir->marked = there;
 }
 
 void state_on_event(struct fs *fs, const Mvccpb__Event *e)
@@ -235,22 +379,28 @@ void state_on_event(struct fs *fs, const Mvccpb__Event *e)
     struct ino *i = ino_find(&fs->table, VIEW_PLAIN, INO_FILE, key);
     bool gone = e->type == MVCCPB__EVENT__EVENT_TYPE__DELETE;
     bool came = !gone && kv->create_revision == kv->mod_revision;
-    bool ours = i && i->known && i->create_rev == kv->create_revision && i->mod_rev >= kv->mod_revision;
+    bool marker = key.len && key.data[key.len - 1] == '/';
+    bool ours = i && i->create_rev == kv->create_revision && i->mod_rev >= kv->mod_revision;
 
     if (!slice_has_prefix(key, buf_slice(&fs->root)))
         return;
-    if (gone)
-        names_went(fs, key);
-    else if (came && !ours)
-        names_came(fs, key);
-    if (gone || (came && !ours))
-        twin_changed(fs, key);
-    if (i && gone)
-        on_gone(fs, i, kv->mod_revision);
-    else if (i)
+    if (marker)
+        note_marker(fs, key, !gone);
+    if (gone) {
+        note_names(fs, key, kv->mod_revision);
+        state_name_changed(fs, key);
+        directories_changed(fs, key, false);
+    } else if (came && !ours) {
+        state_key_changed(fs, key, kv->mod_revision);
+    } else {
+        note_names(fs, key, kv->mod_revision);
+        if (marker && !came)
+            state_name_changed(fs, key); /* it got a value, or lost it: %empty came or went */
+    }
+    if (i && gone && i->create_rev && i->mod_rev < kv->mod_revision)
+        take_off(fs, i);
+    else if (i && !gone)
         on_put(fs, i, kv);
-    else if (!gone && kv->mod_revision > kv->create_revision && key.len && key.data[key.len - 1] == '/')
-        names_came(fs, key); /* a marker got a value, or lost it: %empty came or went */
 }
 
 void state_drop_all(struct fs *fs)
@@ -259,38 +409,14 @@ void state_drop_all(struct fs *fs)
 
     HASH_ITER(by_id, fs->table.ids, i, next)
     {
-        if (i->view != VIEW_PLAIN || i->pending)
+        if (i->view != VIEW_PLAIN || i->retired)
             continue;
-        i->known = false;
-        notifier_inode(fs->notifier, i->id);
+        i->known = i->marked = false;
+        if (i->kind == INO_DIR)
+            tell_listing(fs, i);
+        else
+            tell_attr(fs, i);
         if (i->linked && i->id != INO_ROOT)
-            invalidate_name(fs, ino_key(i));
+            expire_name(fs, ino_key(i), false);
     }
-}
-
-/* ---- attributes ---- */
-
-static struct timespec time_of(const struct fs *fs, int64_t ns)
-{
-    if (!ns)
-        return fs->mounted_at; /* a plain etcd does not know */
-    return (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
-}
-
-void state_fill_attr(struct fs *fs, const struct ino *i, struct stat *ret_attr)
-{
-    struct stat a = {0};
-    bool dir = i->kind == INO_DIR;
-
-    a.st_ino = ino_stable_number(i);
-    a.st_mode = dir ? S_IFDIR | DIR_MODE : S_IFREG | FILE_MODE;
-    a.st_mode &= ~fs->options.umask;
-    a.st_nlink = i->removed ? 0 : 1;
-    a.st_uid = fs->options.uid;
-    a.st_gid = fs->options.gid;
-    a.st_size = dir ? 0 : i->local_size >= 0 ? i->local_size : (off_t)i->size;
-    a.st_blocks = (a.st_size + BLOCK_BYTES - 1) / BLOCK_BYTES;
-    a.st_blksize = 4096;
-    a.st_mtim = a.st_ctim = a.st_atim = time_of(fs, dir ? 0 : i->mod_time_ns);
-    *ret_attr = a;
 }

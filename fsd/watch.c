@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one watch that keeps the mount's caches true: on its prefix, from where it was heard last. */
+/*
+ * The one watch that keeps the mount's caches true: on its prefix, from where it was heard last. While it is lost, what is
+ * cached stays readable (plain reads may be behind) and new answers are not kept.
+ */
 #include "common/clock.h"
 #include "common/log.h"
 #include "fsd/fs.h"
@@ -8,6 +11,7 @@
 
 static void retry_later(struct fs *fs)
 {
+    fs->watching = false;
     loop_timer_set(fs->loop, &fs->watch_retry, loop_now_ns(fs->loop) + RETRY_NS);
 }
 
@@ -15,9 +19,30 @@ static void retry_later(struct fs *fs)
 static void begin_anew(struct fs *fs)
 {
     log_warning("watch", "changes were missed, dropping what was cached rev=%lld", (long long)fs->watch_rev);
-    fs->watching = false;
     fs->watch_rev = 0;
     state_drop_all(fs);
+}
+
+static void on_created(struct fs *fs, const Etcdserverpb__WatchResponse *r)
+{
+    if (!fs->watch_rev && r->header) {
+        fs->watch_rev = r->header->revision;
+        heard_reset(&fs->heard, fs->watch_rev);
+    }
+    fs->watching = true;
+}
+
+static void on_events(struct fs *fs, const Etcdserverpb__WatchResponse *r)
+{
+    fs_note_revision(fs, r->header);
+    for (size_t i = 0; i < r->n_events; i++) {
+        const Mvccpb__KeyValue *kv = r->events[i]->kv;
+        if (!kv)
+            continue;
+        state_on_event(fs, r->events[i]);
+        if (kv->mod_revision > fs->watch_rev)
+            fs->watch_rev = kv->mod_revision;
+    }
 }
 
 static void on_message(void *arg, struct slice message)
@@ -27,23 +52,17 @@ static void on_message(void *arg, struct slice message)
         etcdserverpb__watch_response__unpack(&fs->arena.allocator, message.len, message.data);
 
     if (!r || r->canceled) {
-        if (r && r->compact_revision)
+        if (!r)
+            log_error("watch", "a message that cannot be decoded, watching anew endpoint=%s", fs->endpoint);
+        if (!r || r->compact_revision)
             begin_anew(fs);
         grpc_cancel(fs->watch);
         fs->watch = NULL;
         retry_later(fs);
     } else {
-        if (r->created && !fs->watch_rev && r->header)
-            fs->watch_rev = r->header->revision;
         if (r->created)
-            fs->watching = true;
-        for (size_t i = 0; i < r->n_events; i++) {
-            if (!r->events[i]->kv)
-                continue;
-            if (r->events[i]->kv->mod_revision > fs->watch_rev)
-                fs->watch_rev = r->events[i]->kv->mod_revision;
-            state_on_event(fs, r->events[i]);
-        }
+            on_created(fs, r);
+        on_events(fs, r);
     }
     arena_reset(&fs->arena);
 }
@@ -52,35 +71,32 @@ static void on_done(void *arg, enum status st, struct slice message, struct slic
 {
     struct fs *fs = arg;
 
-    (void)st;
     (void)message;
-    (void)text;
+    if (st != ST_UNREACHABLE && st != ST_CANCELED && fs->watching) /* a lost connection is logged where it is noticed */
+        log_warning("watch", "ended: %s, watching anew endpoint=%s server=\"%.*s\"", status_text(st), fs->endpoint,
+                    (int)text.len, text.len ? (const char *)text.data : "");
     fs->watch = NULL;
-    /* What is cached stays readable meanwhile (serializable reads may be behind); new answers are not kept. */
-    fs->watching = false;
     retry_later(fs);
 }
 
 static void on_retry(void *arg)
 {
-    watch_start(arg);
-}
-
-void watch_start(struct fs *fs)
-{
+    struct fs *fs = arg;
     struct buf request = {0}, end = {0};
-    static const uint8_t zero[1] = {0};
-    struct slice root = buf_slice(&fs->root);
+    struct slice key;
 
-    loop_timer_init(&fs->watch_retry, on_retry, fs);
-    if (!root.len)
-        root = slice_of(zero, 1);
-    ns_prefix_end(buf_slice(&fs->root), &end);
-    request_watch(&request, root, buf_slice(&end), fs->watch_rev ? fs->watch_rev + 1 : 0);
+    fs_root_range(fs, &key, &end);
+    request_watch(&request, key, buf_slice(&end), fs->watch_rev ? fs->watch_rev + 1 : 0);
     fs->watch = grpc_stream_open(fs->channel, PATH_WATCH, on_message, on_done, fs);
     grpc_stream_send(fs->watch, buf_slice(&request));
     buf_fini(&request);
     buf_fini(&end);
+}
+
+void watch_start(struct fs *fs)
+{
+    loop_timer_init(&fs->watch_retry, on_retry, fs);
+    on_retry(fs);
 }
 
 void watch_stop(struct fs *fs)
@@ -89,4 +105,5 @@ void watch_stop(struct fs *fs)
     if (fs->watch)
         grpc_cancel(fs->watch);
     fs->watch = NULL;
+    fs->watching = false;
 }

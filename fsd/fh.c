@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Handles and files. */
+#include "fsd/fh.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/codec.h"
+#include "common/invariant.h"
+#include "common/mem.h"
+
+struct blob *blob_new(struct slice bytes)
+{
+    struct blob *b = mem_alloc(sizeof *b + bytes.len);
+
+    *b = (struct blob){.refs = 1, .len = (uint32_t)bytes.len};
+    if (bytes.len)
+        memcpy(b->data, bytes.data, bytes.len);
+    return b;
+}
+
+struct blob *blob_ref(struct blob *b)
+{
+    if (b)
+        b->refs++;
+    return b;
+}
+
+void blob_unref(struct blob *b)
+{
+    if (b && --b->refs == 0)
+        free(b);
+}
+
+struct slice blob_slice(const struct blob *b)
+{
+    return b ? slice_of(b->data, b->len) : slice_of(NULL, 0);
+}
+
+/* ---- files ---- */
+
+struct file *file_find(struct file_table *t, struct slice key)
+{
+    struct file *f;
+
+    HASH_FIND(by_key, t->files, key.data, key.len, f);
+    return f;
+}
+
+void file_set_key(struct file_table *t, struct file *f, struct slice key)
+{
+    uint8_t *bytes = mem_alloc(key.len + 1);
+
+    file_unlink(t, f);
+    if (key.len)
+        memcpy(bytes, key.data, key.len);
+    free(f->key);
+    f->key = bytes;
+    f->key_len = key.len;
+    HASH_ADD_KEYPTR(by_key, t->files, f->key, f->key_len, f);
+    f->linked = true;
+}
+
+struct file *file_get(struct file_table *t, struct slice key)
+{
+    struct file *f = file_find(t, key);
+
+    if (!f) {
+        f = mem_zero(sizeof *f);
+        TAILQ_INIT(&f->waiters);
+        TAILQ_INIT(&f->handles);
+        file_set_key(t, f, key);
+    }
+    f->refs++;
+    return f;
+}
+
+void file_ref(struct file *f)
+{
+    f->refs++;
+}
+
+void file_unlink(struct file_table *t, struct file *f)
+{
+    if (!f->linked)
+        return;
+    HASH_DELETE(by_key, t->files, f);
+    f->linked = false;
+}
+
+void file_unref(struct file_table *t, struct file *f)
+{
+    if (!f)
+        return;
+    INVARIANT(f->refs > 0);
+    if (--f->refs)
+        return;
+    INVARIANT(TAILQ_EMPTY(&f->handles) && TAILQ_EMPTY(&f->waiters) && !f->busy);
+    file_unlink(t, f);
+    blob_unref(f->own);
+    free(f->key);
+    free(f);
+}
+
+const struct fh *file_dirty(const struct file *f)
+{
+    const struct fh *fh;
+
+    TAILQ_FOREACH_REVERSE(fh, &f->handles, fh_list, link)
+        if (fh_is_dirty(fh))
+            return fh;
+    return NULL;
+}
+
+/* ---- handles ---- */
+
+void fh_put(struct buf *value, uint64_t offset, struct slice data)
+{
+    uint64_t end = offset + data.len;
+
+    if (end > buf_len(value)) {
+        size_t more = (size_t)(end - buf_len(value));
+        memset(buf_reserve(value, more), 0, more);
+        buf_commit(value, more);
+    }
+    if (data.len)
+        memcpy(value->data + value->start + offset, data.data, data.len);
+}
+
+void fh_hold(struct fh *fh, uint64_t offset, struct slice data)
+{
+    uint8_t *p = buf_reserve(&fh->held, 16 + data.len);
+
+    put_bytes(put_le64(put_le64(p, offset), data.len), data.data, data.len);
+    buf_commit(&fh->held, 16 + data.len);
+    if (fh->file) {
+        TAILQ_REMOVE(&fh->file->handles, fh, link);
+        TAILQ_INSERT_TAIL(&fh->file->handles, fh, link);
+    }
+}
+
+void fh_drop_last(struct fh *fh, size_t len)
+{
+    INVARIANT(buf_len(&fh->held) >= 16 + len);
+    fh->held.end -= 16 + len;
+}
+
+bool fh_is_dirty(const struct fh *fh)
+{
+    return fh->truncate || buf_len(&fh->held) > 0;
+}
+
+struct slice fh_visible(const struct fh *fh, struct buf *scratch)
+{
+    struct slice base = fh->truncate ? slice_of(NULL, 0) : blob_slice(fh->value);
+    struct reader r = reader_of(buf_slice(&fh->held));
+
+    if (fh->file && fh->file->gone && fh->file->own && !fh->truncate)
+        base = blob_slice(fh->file->own);
+    if (!buf_len(&fh->held))
+        return base;
+    buf_clear(scratch);
+    buf_append_slice(scratch, base);
+    while (reader_left(&r)) {
+        uint64_t off = read_le64(&r), len = read_le64(&r);
+        const uint8_t *data = read_bytes(&r, len);
+        fh_put(scratch, off, slice_of(data, len));
+    }
+    return buf_slice(scratch);
+}
