@@ -312,6 +312,8 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .wal = s->wal,
         .tick_ns = f->heartbeat_ms * NS_PER_MS,
         .election_ticks = (unsigned)(f->election_ms / f->heartbeat_ms),
+        .message_bytes_max = RAFT_MESSAGE_BYTES_MAX,
+        .inflight_messages_max = RAFT_INFLIGHT_MESSAGES_MAX,
         .random_seed = rng_seed_from_system(),
         .now_ns = loop_now_ns(s->loop),
         .limits = {.txn_ops_max = TXN_OPS_MAX},

@@ -34,6 +34,8 @@ struct node_options {
     struct wal *wal;                 /* opened, not started; stays the caller's */
     int64_t tick_ns;                 /* --heartbeat-interval */
     unsigned election_ticks;         /* --election-timeout in ticks */
+    size_t message_bytes_max;        /* of entries in one message; RAFT_MESSAGE_BYTES_MAX */
+    unsigned inflight_messages_max;  /* unanswered appends a follower; RAFT_INFLIGHT_MESSAGES_MAX */
     uint64_t random_seed;
     int64_t now_ns;                  /* monotonic */
     struct kv_limits limits;

@@ -255,6 +255,8 @@ void member_start(struct sim_member *m)
                              .initial = &s->initial,
                              .tick_ns = TICK_NS,
                              .election_ticks = ELECTION_TICKS,
+                             .message_bytes_max = s->message_bytes_max,
+                             .inflight_messages_max = s->inflight_messages_max,
                              .random_seed = rng_next(&s->world->rng),
                              .limits = {.txn_ops_max = TXN_OPS_MAX},
                              .send_fn = send_fn,

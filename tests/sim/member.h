@@ -38,6 +38,8 @@ struct member_world {
     struct sim_member members[WORLD_NODES_MAX];
     struct members initial;
     uint64_t memtable_bytes, seal_entries;
+    size_t message_bytes_max;
+    unsigned inflight_messages_max;
     unsigned slow_disk; /* syncs of a thousand that take long */
     bool trace;
     unsigned seals, elections, crashes;

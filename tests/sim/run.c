@@ -286,11 +286,30 @@ static void crash(struct run *run, struct sim_member *m)
              NULL, 0);
 }
 
+/* Any member, or the one that it hurts most. */
+static struct sim_member *draw_victim(struct run *run)
+{
+    struct world *w = &run->world;
+    unsigned at = (unsigned)rng_below(&w->rng, run->members.count);
+
+    if (world_chance(w, 500))
+        for (unsigned i = 0; i < run->members.count; i++) {
+            struct sim_member *m = &run->members.members[i];
+            struct raft_status st;
+            if (!m->up)
+                continue;
+            node_get_raft_status(m->node, &st);
+            if (st.role == RAFT_LEADER)
+                at = i;
+        }
+    return &run->members.members[at];
+}
+
 static void next_fault(void *arg, unsigned number, uint64_t unused, const uint8_t *bytes, size_t len)
 {
     struct run *run = arg;
     struct world *w = &run->world;
-    struct sim_member *m = &run->members.members[rng_below(&w->rng, run->members.count)];
+    struct sim_member *m = draw_victim(run);
 
     if (run->ending)
         return;
@@ -306,7 +325,7 @@ static void next_fault(void *arg, unsigned number, uint64_t unused, const uint8_
         break;
     case 4:
     case 5:
-        world_separate(w, run->members.count);
+        world_separate(w, m->number, run->members.count);
         break;
     case 6:
         m->paused_until_ns = w->now_ns + world_between(w, 0, NS_PER_S);
@@ -423,6 +442,8 @@ static void draw_world(struct run *run)
     w->delay_ns = world_between(w, NS_PER_MS / 10, 10 * NS_PER_MS);
     w->delay_tail_ns = world_between(w, w->delay_ns, 300 * NS_PER_MS);
     run->members.memtable_bytes = (uint64_t)world_between(w, 500, 20000);
+    run->members.message_bytes_max = (size_t)world_between(w, 50, 4000); /* tiny, so that every boundary is crossed */
+    run->members.inflight_messages_max = (unsigned)world_between(w, 1, 8);
     run->members.seal_entries = (uint64_t)world_between(w, 5, 500);
     run->members.slow_disk = world_chance(w, 300) ? 30 : 0;
     run->wild = (unsigned)world_between(w, 1, 6);

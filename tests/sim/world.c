@@ -134,9 +134,9 @@ void world_heal(struct world *w)
     memset(w->cut, 0, sizeof w->cut);
 }
 
-void world_separate(struct world *w, unsigned nodes)
+void world_separate(struct world *w, unsigned a, unsigned nodes)
 {
-    unsigned a = (unsigned)rng_below(&w->rng, nodes), b = (unsigned)rng_below(&w->rng, nodes);
+    unsigned b = (unsigned)rng_below(&w->rng, nodes);
 
     world_heal(w);
     switch (rng_below(&w->rng, 5)) {

@@ -49,7 +49,7 @@ bool world_step(struct world *w, int64_t until_ns);
 /* Send a message as a peer's frame. False: it was lost where the sender notices. */
 bool world_send(struct world *w, unsigned from, unsigned to, const struct raft_message *m);
 void world_heal(struct world *w);
-/* Some separation of `nodes` nodes, from total to one direction of one pair. */
-void world_separate(struct world *w, unsigned nodes);
+/* Some separation of `nodes` nodes, most of them around one: from total to one direction of one pair. */
+void world_separate(struct world *w, unsigned one, unsigned nodes);
 
 #endif

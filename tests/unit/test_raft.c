@@ -406,6 +406,78 @@ static void news_of_a_batch_is_none_of_entries_that_came_back_later(void **state
     cluster_fini(&c);
 }
 
+/* The batches of a core until there is none; everything is durable at once. Messages of that type that left, the last one copied. */
+static unsigned drain(struct raft *r, enum raft_message_type type, struct raft_message *ret_last)
+{
+    struct raft_ready rd;
+    unsigned found = 0;
+
+    while (raft_ready(r, &rd)) {
+        raft_index applied = rd.committed_count ? rd.committed[rd.committed_count - 1]->index : 0;
+        for (size_t i = 0; i < rd.message_count + rd.message_after_count; i++) {
+            const struct raft_message *m = i < rd.message_count ? &rd.messages[i] :
+                                                                  &rd.messages_after_stored[i - rd.message_count];
+            if (m->type != type)
+                continue;
+            found++;
+            *ret_last = *m;
+        }
+        raft_advance(r);
+        if (applied)
+            raft_applied(r, applied);
+        raft_stored(r, rd.batch);
+    }
+    return found;
+}
+
+static void a_follower_acknowledges_no_more_than_was_compared(void **state)
+{
+    struct raft_message m = {.type = RAFT_MSG_APPEND, .from = 3, .to = 1, .term = 2, .index = 1, .log_term = 1, .commit = 3};
+    struct raft_message answer;
+
+    (void)state;
+    cluster_init(&c, 3, 59);
+    append_from(c.nodes[0].raft, 2, 1, 1, 3, 0);
+    drain(c.nodes[0].raft, RAFT_MSG_APPEND_RESPONSE, &answer);
+    assert_int_equal(answer.index, 3);
+    /* The new leader has told of entry 1 only: what lies behind may not be its own. */
+    assert_int_equal(raft_step(c.nodes[0].raft, &m), ST_OK);
+    assert_int_equal(drain(c.nodes[0].raft, RAFT_MSG_APPEND_RESPONSE, &answer), 1);
+    assert_false(answer.reject);
+    assert_int_equal(answer.index, 1);
+    assert_int_equal(status_of(0).hard.commit, 1);
+    cluster_fini(&c);
+}
+
+/* Raft 5.4.2 and figure 8: an entry of an older term is on a quorum, and yet may be replaced. */
+static void an_entry_of_an_older_term_is_not_committed_by_counting(void **state)
+{
+    struct raft_message vote = {.type = RAFT_MSG_PRE_VOTE_RESPONSE, .from = 2, .to = 1}, m;
+    struct raft *r;
+
+    (void)state;
+    cluster_init(&c, 3, 61);
+    r = c.nodes[0].raft;
+    append_from(r, 3, 2, 2, 2, 0);
+    drain(r, RAFT_MSG_APPEND_RESPONSE, &m);
+    raft_campaign(r);
+    vote.term = 3;
+    assert_int_equal(raft_step(r, &vote), ST_OK);
+    drain(r, RAFT_MSG_VOTE, &m);
+    vote.type = RAFT_MSG_VOTE_RESPONSE;
+    assert_int_equal(raft_step(r, &vote), ST_OK);
+    drain(r, RAFT_MSG_APPEND, &m);
+    assert_int_equal(status_of(0).role, RAFT_LEADER);
+    assert_int_equal(status_of(0).last, 3); /* two of term 2, the no-op of term 3 */
+    m = (struct raft_message){.type = RAFT_MSG_APPEND_RESPONSE, .from = 2, .to = 1, .term = 3, .index = 2};
+    assert_int_equal(raft_step(r, &m), ST_OK);
+    assert_int_equal(status_of(0).hard.commit, 0);
+    m.index = 3;
+    assert_int_equal(raft_step(r, &m), ST_OK);
+    assert_int_equal(status_of(0).hard.commit, 3);
+    cluster_fini(&c);
+}
+
 static void a_message_of_an_impossible_term_changes_nothing(void **state)
 {
     struct raft_message m = {.from = 2, .to = 1};
@@ -574,6 +646,8 @@ int main(void)
         cmocka_unit_test(a_late_proposal_of_an_older_term_is_not_appended),
         cmocka_unit_test(forwarded_proposals_travel_in_messages_of_bounded_size),
         cmocka_unit_test(news_of_a_batch_is_none_of_entries_that_came_back_later),
+        cmocka_unit_test(a_follower_acknowledges_no_more_than_was_compared),
+        cmocka_unit_test(an_entry_of_an_older_term_is_not_committed_by_counting),
         cmocka_unit_test(a_message_of_an_impossible_term_changes_nothing),
         cmocka_unit_test(nothing_unsafe_happens_by_chance),
         cmocka_unit_test(garbage_from_peers_is_ignored),
