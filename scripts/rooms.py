@@ -54,5 +54,7 @@ MAY_NOT_CALL = {
 }
 
 
-def library(room):
-    return f"lib{os.path.basename(room)}.a"
+def is_library_of(room, name):
+    """libraft.a; and a room may be split: libfsd.a, libfsd-pure.a."""
+    base = os.path.basename(room)
+    return name == f"lib{base}.a" or (name.startswith(f"lib{base}-") and name.endswith(".a"))
