@@ -6,8 +6,8 @@
 
 bool commit_is_due(enum commit_mode mode, enum commit_moment at, const struct fh *fh, uint64_t write_end)
 {
-    bool held = buf_len(&fh->held) > 0;
-    bool promised = fh->truncate || (fh->file && fh->file->pending);
+    const struct file *f = fh->file;
+    bool promised = (fh->truncates && f->truncate) || f->pending;
 
     switch (at) {
     case AT_WRITE:
@@ -17,16 +17,16 @@ bool commit_is_due(enum commit_mode mode, enum commit_moment at, const struct fh
          * More than a server takes, as a rule: let it say so while somebody listens. Not before, or the part that it takes would
          * replace the old value, which is to stand.
          */
-        if (write_end > REQUEST_BYTES_MAX || buf_len(&fh->held) > HELD_BYTES_MAX)
+        if (write_end > REQUEST_BYTES_MAX || buf_len(&f->held) > HELD_BYTES_MAX)
             return true;
         return mode == COMMIT_AUTO && write_end % HOLD_MULTIPLE != 0;
     case AT_FLUSH:
-        return held; /* never a truncation alone: the data may still come */
+        return fh->wrote; /* never a truncation alone: the data may still come */
     case AT_FSYNC:
-        return held || promised;
+        return fh->wrote || promised;
     case AT_RELEASE:
         /* A truncation whose data was refused is not committed without it: the old value stands. */
-        return held || (promised && !fh->failed);
+        return fh->wrote || (promised && !fh->failed);
     }
     return true;
 }
@@ -41,9 +41,9 @@ bool commit_new_value(const struct commit_change *change, struct slice base, str
     while (reader_left(&r)) {
         uint64_t off = read_le64(&r), len = read_le64(&r);
         const uint8_t *data = read_bytes(&r, len);
-        if (change->append)
+        if (off == OFFSET_END)
             off = buf_len(ret_value);
-        if (off + len > VALUE_BYTES_MAX)
+        if (off > VALUE_BYTES_MAX || len > VALUE_BYTES_MAX - off)
             return false;
         fh_put(ret_value, off, slice_of(data, len));
     }

@@ -9,6 +9,8 @@
 #include "common/invariant.h"
 #include "common/mem.h"
 
+#define WRITE_HEAD_BYTES 16 /* offset and length before the data */
+
 struct blob *blob_new(struct slice bytes)
 {
     struct blob *b = mem_alloc(sizeof *b + bytes.len);
@@ -98,18 +100,10 @@ void file_unref(struct file_table *t, struct file *f)
     INVARIANT(TAILQ_EMPTY(&f->handles) && TAILQ_EMPTY(&f->waiters) && !f->busy);
     file_unlink(t, f);
     blob_unref(f->own);
+    blob_unref(f->coming);
+    buf_fini(&f->held);
     free(f->key);
     free(f);
-}
-
-const struct fh *file_dirty(const struct file *f)
-{
-    const struct fh *fh;
-
-    TAILQ_FOREACH_REVERSE(fh, &f->handles, fh_list, link)
-        if (fh_is_dirty(fh))
-            return fh;
-    return NULL;
 }
 
 /* ---- handles ---- */
@@ -127,44 +121,85 @@ void fh_put(struct buf *value, uint64_t offset, struct slice data)
         memcpy(value->data + value->start + offset, data.data, data.len);
 }
 
-void fh_hold(struct fh *fh, uint64_t offset, struct slice data)
+void file_hold(struct fh *fh, uint64_t offset, struct slice data)
 {
-    uint8_t *p = buf_reserve(&fh->held, 16 + data.len);
+    struct buf *held = &fh->file->held;
+    uint8_t *p = buf_reserve(held, WRITE_HEAD_BYTES + data.len);
 
     put_bytes(put_le64(put_le64(p, offset), data.len), data.data, data.len);
-    buf_commit(&fh->held, 16 + data.len);
-    if (fh->file) {
-        TAILQ_REMOVE(&fh->file->handles, fh, link);
-        TAILQ_INSERT_TAIL(&fh->file->handles, fh, link);
-    }
+    buf_commit(held, WRITE_HEAD_BYTES + data.len);
+    fh->wrote |= FH_HELD;
 }
 
-void fh_drop_last(struct fh *fh, size_t len)
+void file_drop_last(struct file *f, size_t len)
 {
-    INVARIANT(buf_len(&fh->held) >= 16 + len);
-    fh->held.end -= 16 + len;
+    INVARIANT(buf_len(&f->held) >= WRITE_HEAD_BYTES + len);
+    f->held.end -= WRITE_HEAD_BYTES + len;
 }
 
-bool fh_is_dirty(const struct fh *fh)
+void file_truncate(struct fh *fh)
 {
-    return fh->truncate || buf_len(&fh->held) > 0;
+    struct fh *other;
+
+    buf_clear(&fh->file->held);
+    TAILQ_FOREACH(other, &fh->file->handles, link)
+        other->wrote &= ~(unsigned)FH_HELD;
+    fh->file->truncate = true;
+    fh->truncates = true;
 }
 
-struct slice fh_visible(const struct fh *fh, struct buf *scratch)
+bool file_differs(const struct file *f)
 {
-    struct slice base = fh->truncate ? slice_of(NULL, 0) : blob_slice(fh->value);
-    struct reader r = reader_of(buf_slice(&fh->held));
+    return f->truncate || buf_len(&f->held) || f->coming || (f->gone && f->own);
+}
 
-    if (fh->file && fh->file->gone && fh->file->own && !fh->truncate)
-        base = blob_slice(fh->file->own);
-    if (!buf_len(&fh->held))
+struct slice file_visible(const struct file *f, struct slice base, struct buf *scratch)
+{
+    struct reader r = reader_of(buf_slice(&f->held));
+
+    if (f->gone && f->own)
+        base = blob_slice(f->own);
+    if (f->coming)
+        base = blob_slice(f->coming);
+    else if (f->truncate)
+        base = slice_of(NULL, 0);
+    if (!buf_len(&f->held))
         return base;
     buf_clear(scratch);
     buf_append_slice(scratch, base);
     while (reader_left(&r)) {
         uint64_t off = read_le64(&r), len = read_le64(&r);
         const uint8_t *data = read_bytes(&r, len);
-        fh_put(scratch, off, slice_of(data, len));
+        fh_put(scratch, off == OFFSET_END ? buf_len(scratch) : off, slice_of(data, len));
     }
     return buf_slice(scratch);
+}
+
+struct slice fh_visible(const struct fh *fh, struct buf *scratch)
+{
+    return fh->file ? file_visible(fh->file, blob_slice(fh->value), scratch) : blob_slice(fh->value);
+}
+
+void file_take_held(struct file *f, struct buf *ret_writes)
+{
+    struct fh *fh;
+
+    *ret_writes = f->held;
+    f->held = (struct buf){0};
+    TAILQ_FOREACH(fh, &f->handles, link)
+        fh->wrote = fh->wrote & FH_HELD ? FH_FLYING : 0;
+}
+
+void file_settle(struct file *f, const struct fh *by, int error)
+{
+    struct fh *fh;
+
+    TAILQ_FOREACH(fh, &f->handles, link)
+    {
+        if (error && fh != by && fh->wrote & FH_FLYING)
+            fh->error = error;
+        if (fh == by || fh->wrote & FH_FLYING)
+            fh->failed = error != 0;
+        fh->wrote &= ~(unsigned)FH_FLYING;
+    }
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Open handles, and what those that write share: a file. A handle reads one revision, its value; what it writes is held until the
- * commit policy (commit.h) says that it becomes a transaction. A file stands for its key while somebody here has it open for
- * writing or works on its name; it goes with its last reference.
+ * Open handles, and what those that write share: a file. A handle reads one revision, its value. What is written is held in the
+ * file, in order, until the commit policy (commit.h) says that it becomes a transaction, whoever wrote it: so all who write here
+ * see one content, and nobody's older write lands over a newer one. A file stands for its key while somebody here has it
+ * open for writing or works on its name; it goes with its last reference.
  *
  * Pure: nothing here asks the store or the kernel.
  */
@@ -19,7 +20,7 @@
 #include "common/slice.h"
 
 #define VALUE_BYTES_MAX (64u << 20)        /* of a value that is written here: EFBIG beyond, whatever the server takes */
-#define HELD_BYTES_MAX (4u * REQUEST_BYTES_MAX) /* uncommitted in one handle, overwritten or not; beyond, it is committed */
+#define HELD_BYTES_MAX (4u * REQUEST_BYTES_MAX) /* uncommitted of one file, overwritten or not; beyond, it is committed */
 
 /* Bytes of a value, shared by an inode and its open handles. */
 struct blob {
@@ -44,10 +45,14 @@ struct file {
     bool gone;              /* removed on this mount: its handles go on with a file of their own */
     bool pending;           /* made here, not in the store yet */
     bool asked;             /* a commit of a pending one was sent: it may be there all the same */
-    struct blob *own;       /* gone: what the handles share; NULL: each has its own */
+    bool truncate;          /* opened with O_TRUNC, not committed yet */
+    int64_t create_rev;     /* of the file that the handles opened; 0: pending */
+    struct buf held;        /* writes that wait: 8 offset, 8 length, data, ... */
+    struct blob *coming;    /* what a commit under way makes of it */
+    struct blob *own;       /* gone: what the handles share; NULL: what they opened */
     struct op *busy;        /* works on the key: the others wait */
     struct op_list waiters;
-    struct fh_list handles; /* that write; who wrote last is last */
+    struct fh_list handles; /* that write */
     UT_hash_handle by_key;
     size_t key_len;
     uint8_t *key;
@@ -71,29 +76,38 @@ static inline struct slice file_key(const struct file *f)
     return slice_of(f->key, f->key_len);
 }
 
+/* Writes of a handle: in file->held; in a commit under way. */
+enum { FH_HELD = 1, FH_FLYING = 2 };
+
 struct fh {
     struct ino *ino;
     struct file *file;  /* of those that write; else NULL */
-    struct blob *value; /* what reads give: one revision */
+    struct blob *value; /* what reads give: one revision; of those that write: the newest committed here */
     int64_t rev;        /* of value */
-    int64_t create_rev; /* of the file that was opened; 0: pending */
     bool writable, append, sync;
     bool cached;        /* reads go through the page cache: counted in ino->cached_readers */
-    bool truncate;      /* opened with O_TRUNC, not committed yet */
+    bool truncates;     /* opened with O_TRUNC: sees to it that file->truncate is committed */
     bool failed;        /* a commit failed: what it promised is not kept behind its caller's back */
-    struct buf held;    /* writes that wait: 8 offset, 8 length, data, ... */
+    unsigned wrote;     /* FH_* */
+    int error;          /* what it wrote was lost in somebody else's commit: to be told */
     TAILQ_ENTRY(fh) link;
 };
 
-/* Keep a write for later. */
-void fh_hold(struct fh *fh, uint64_t offset, struct slice data);
+/* Keep a write for later. OFFSET_END: at the end, wherever that is by then. */
+#define OFFSET_END UINT64_MAX
+void file_hold(struct fh *fh, uint64_t offset, struct slice data);
 /* Forget the last one, of len bytes: it was refused. */
-void fh_drop_last(struct fh *fh, size_t len);
-bool fh_is_dirty(const struct fh *fh);
-/* What the handle reads: its value, with what it holds back. scratch: room for it, if it has to be made. */
+void file_drop_last(struct file *f, size_t len);
+/* A truncation: what was held before it does not matter any more. */
+void file_truncate(struct fh *fh);
+/* Has it a content that is not in the store, or not there yet? */
+bool file_differs(const struct file *f);
+/* Its content as this mount sees it; base: the newest committed. scratch: room for it, if it has to be made. */
+struct slice file_visible(const struct file *f, struct slice base, struct buf *scratch);
 struct slice fh_visible(const struct fh *fh, struct buf *scratch);
-/* The handle of this file that was written last and has something that is not in the store; or NULL. */
-const struct fh *file_dirty(const struct file *f);
+/* What is held goes on its way into *ret_writes, empty before; its end, with an errno or 0, is told to the handles. by: hears of it. */
+void file_take_held(struct file *f, struct buf *ret_writes);
+void file_settle(struct file *f, const struct fh *by, int error);
 /* Data at an offset of a value; a hole before it reads as zeros. */
 void fh_put(struct buf *value, uint64_t offset, struct slice data);
 

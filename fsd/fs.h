@@ -60,6 +60,12 @@ struct fs {
     int64_t seen_rev;    /* the newest revision any answer or event came from: reads here never go behind it */
     char endpoint[320];  /* that is used or tried */
     struct {
+        int error;       /* 0: none, or told already */
+        int32_t pid;
+        uint64_t parent, name;
+        int64_t at_ns;
+    } last_lookup;       /* that failed */
+    struct {
         int error;
         int64_t at_ns;
         unsigned untold;
@@ -91,6 +97,7 @@ struct op {
     op_then_fn then;
     op_go_fn go;         /* when its turn has come */
     void (*on_end)(struct op *op); /* before it is freed, in any case; may be NULL */
+    void (*on_fail)(struct op *op, int error); /* before a failure is replied; may be NULL */
     struct loop_timer timer; /* a pause before repeating; the deadline of one that waits its turn */
     struct loop_timer grace; /* interrupted: how long an answer may still come */
     int64_t pause_ns;
@@ -104,7 +111,7 @@ struct op {
     struct fh *fh;
     struct fuse_file_info fi;
     struct buf name, key, end, key2;
-    uint64_t number;
+    uint64_t number, name_hash;
     int64_t rev;
     int flags;
     size_t size;
@@ -171,6 +178,8 @@ void state_content_changed(struct fs *fs, struct slice key);
 void state_twin_changed(struct fs *fs, const struct ino *i);
 /* What handles have done to it; NULL: nothing. No reference. */
 struct file *state_file(const struct fs *fs, const struct ino *i);
+/* Does this mount see another content of it than the store has? Then that one. scratch: room for it. */
+bool state_differs(const struct fs *fs, const struct ino *i, struct buf *scratch, struct slice *ret_content);
 /* The last handle that wrote is gone. */
 void state_leave_file(struct fs *fs, struct file *f);
 /* How long the kernel may keep its attributes. */
@@ -241,13 +250,14 @@ void fs_close_handles(struct fs *fs);
 /* Handles of a file that was removed or replaced by this mount go on with what it was. */
 void fs_file_gone(struct fs *fs, struct file *f);
 
-/* publish.c: from handles to the store */
-/* Commit what op->fh holds (and, if alone, its truncation or creation); done(op, error). */
-void publish_handle(struct op *op, void (*done)(struct op *op, int error));
-/* Give op->file a new size, after what op->fh (may be NULL) holds. op->ino: through which it came, or NULL. */
+/* publish.c: from what was written to the store */
+/*
+ * Commit what is held of op->file, its truncation, its creation, whatever is due; done(op, error). op->fh: on whose behalf, may be
+ * NULL; op->ino: through which inode, may be NULL if there are handles.
+ */
+void publish(struct op *op, void (*done)(struct op *op, int error));
+/* After that, give it a new size. */
 void publish_resize(struct op *op, uint64_t size, void (*done)(struct op *op, int error));
-/* Bring a pending op->file into the store, with what was written to it last. Sets op->fh. */
-void publish_creation(struct op *op, void (*done)(struct op *op, int error));
 void publish_end(struct op *op); /* op.c: an op ends in the middle of it */
 
 /* ops_attr.c */

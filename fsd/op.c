@@ -141,6 +141,8 @@ void op_fail(struct op *op, int error)
 {
     fuse_req_t req = op->req;
 
+    if (req && op->on_fail)
+        op->on_fail(op, error);
     op->req = NULL;
     if (req)
         fuse_reply_err(req, error);

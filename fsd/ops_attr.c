@@ -16,15 +16,10 @@
 
 static uint64_t visible_size(const struct fs *fs, const struct ino *i)
 {
-    const struct file *f = state_file(fs, i);
-    const struct fh *dirty = f ? file_dirty(f) : NULL;
+    struct slice content;
     struct buf scratch = {0};
-    uint64_t size = i->size;
+    uint64_t size = state_differs(fs, i, &scratch, &content) ? content.len : i->size;
 
-    if (dirty)
-        size = fh_visible(dirty, &scratch).len;
-    else if (f && f->gone && f->own)
-        size = f->own->len;
     buf_fini(&scratch);
     return size;
 }
@@ -189,9 +184,9 @@ void fs_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set, st
     if (to_set & FUSE_SET_ATTR_SIZE) {
         op->size = (size_t)attr->st_size;
         resize(op, fh && fh->file ? fh : NULL);
-    } else if (f && f->pending && !(file_dirty(f) && buf_len(&file_dirty(f)->held))) {
+    } else if (f && f->pending && !buf_len(&f->held)) {
         op_set_file(op, f); /* touch(1) of a new file is to hear whether it was made */
-        publish_creation(op, on_resized);
+        publish(op, on_resized);
     } else {
         reply_attr(op);
     }

@@ -45,23 +45,41 @@ static void choose_caching(struct fs *fs, struct fh *fh, struct fuse_file_info *
     fh->cached = true;
 }
 
-static void join_file(struct fs *fs, struct fh *fh)
+/* The file that a handle on this inode writes to. */
+static struct file *file_to_join(struct fs *fs, struct ino *i)
+{
+    struct file_table *t = &fs->table.files;
+    struct file *f = i->file;
+
+    if (f)
+        return f;
+    f = file_find(t, ino_key(i));
+    /* Handles of one that was removed elsewhere, and made anew, share nothing with the new one. */
+    if (f && !TAILQ_EMPTY(&f->handles) && !f->pending && f->create_rev != i->create_rev)
+        file_unlink(t, f);
+    i->file = file_get(t, ino_key(i));
+    return i->file;
+}
+
+static void join_file(struct fs *fs, struct fh *fh, bool truncate)
 {
     struct ino *i = fh->ino;
+    struct file *f = file_to_join(fs, i);
 
-    if (!i->file)
-        i->file = file_get(&fs->table.files, ino_key(i));
-    fh->file = i->file;
-    file_ref(fh->file);
-    TAILQ_INSERT_TAIL(&fh->file->handles, fh, link);
+    fh->file = f;
+    file_ref(f);
+    if (!f->pending && TAILQ_EMPTY(&f->handles))
+        f->create_rev = i->create_rev;
+    TAILQ_INSERT_TAIL(&f->handles, fh, link);
+    if (truncate)
+        file_truncate(fh);
     state_twin_changed(fs, i);
 }
 
 static struct fh *fh_open(struct fs *fs, struct ino *i, struct fuse_file_info *fi)
 {
     struct fh *fh = mem_zero(sizeof *fh);
-    const struct file *f = state_file(fs, i);
-    const struct fh *dirty = f ? file_dirty(f) : NULL;
+    struct slice content;
     struct buf scratch = {0};
 
     ino_hold(i);
@@ -69,19 +87,15 @@ static struct fh *fh_open(struct fs *fs, struct ino *i, struct fuse_file_info *f
     fh->writable = is_writable(fi->flags);
     fh->append = fi->flags & O_APPEND;
     fh->sync = fi->flags & (O_SYNC | O_DSYNC);
-    fh->truncate = fh->writable && (fi->flags & O_TRUNC);
     fh->rev = i->mod_rev;
-    fh->create_rev = f && f->pending ? 0 : i->create_rev;
-    if (dirty && !fh->writable)
-        fh->value = blob_new(fh_visible(dirty, &scratch)); /* what was written here is read here */
-    else if (f && f->gone && f->own)
-        fh->value = blob_ref(f->own);
+    if (!fh->writable && state_differs(fs, i, &scratch, &content)) /* what was written here is read here */
+        fh->value = blob_new(content);
     else
         fh->value = blob_ref(i->value);
     buf_fini(&scratch);
     choose_caching(fs, fh, fi);
     if (fh->writable)
-        join_file(fs, fh);
+        join_file(fs, fh, fi->flags & O_TRUNC);
     else
         TAILQ_INSERT_TAIL(&fs->readers, fh, link);
     fi->fh = (uintptr_t)fh;
@@ -104,13 +118,19 @@ static void drop_pending(struct fs *fs, struct file *f)
 static void leave_file(struct fs *fs, struct fh *fh)
 {
     struct file *f = fh->file;
-    bool was_dirty = fh_is_dirty(fh);
+    const struct fh *other;
+    bool differed = file_differs(f), truncated = f->truncate;
 
     TAILQ_REMOVE(&f->handles, fh, link);
+    if (fh->truncates) { /* it could not be committed, or it was */
+        f->truncate = false;
+        TAILQ_FOREACH(other, &f->handles, link)
+            f->truncate = f->truncate || (other->truncates && truncated);
+    }
     if (TAILQ_EMPTY(&f->handles) && f->pending)
         drop_pending(fs, f);
-    if (was_dirty)
-        state_content_changed(fs, file_key(f)); /* what it held and could not commit is not there */
+    if (differed)
+        state_content_changed(fs, file_key(f)); /* what could not be committed is not there */
     if (TAILQ_EMPTY(&f->handles) && !f->gone)
         state_leave_file(fs, f);
     file_unref(&fs->table.files, f);
@@ -125,7 +145,6 @@ static void fh_close(struct fs *fs, struct fh *fh)
     else
         TAILQ_REMOVE(&fs->readers, fh, link);
     blob_unref(fh->value);
-    buf_fini(&fh->held);
     ino_release(&fs->table, fh->ino);
     free(fh);
 }
@@ -214,12 +233,17 @@ static void on_value(struct op *op, enum status st, struct slice answer)
     op_open(op, true);
 }
 
+static void open_in_turn(struct op *op)
+{
+    op_open(op, false);
+}
+
 void op_open(struct op *op, bool just_read)
 {
     struct fs *fs = op->fs;
     struct ino *i = op->ino;
     bool writes = is_writable(op->fi.flags);
-    const struct file *f;
+    struct file *f;
 
     if (writes)
         state_retire_readers(fs, i);
@@ -231,9 +255,13 @@ void op_open(struct op *op, bool just_read)
         return;
     }
     f = state_file(fs, i);
+    if (writes && f && f->busy && f->busy != op) {
+        op_take_turn(op, f, open_in_turn); /* what is being committed is what it opens */
+        return;
+    }
     /* What is here needs no question: a file not in the store yet, one that was written here and not committed, one that the watch
      * keeps true, and one that has no name but lives on in handles. */
-    if ((f && (f->pending || f->gone || (file_dirty(f) && !writes))) || !i->linked ||
+    if ((f && (f->pending || f->gone || (file_differs(f) && !writes))) || !i->linked ||
         (i->known && writes && (op->fi.flags & O_TRUNC)) || (i->value && (i->known || just_read)))
         reply_open(op);
     else
@@ -304,13 +332,12 @@ void fs_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
     struct op *op;
 
     (void)id;
-    if (!buf_len(&fh->held))
-        fh->append = fi->flags & O_APPEND; /* fcntl(2) may have changed it */
+    fh->append = fi->flags & O_APPEND; /* fcntl(2) may have changed it */
     if (end > VALUE_BYTES_MAX && !fh->append) {
         fuse_reply_err(req, EFBIG);
         return;
     }
-    fh_hold(fh, (uint64_t)off, slice_of(data, size));
+    file_hold(fh, fh->append ? OFFSET_END : (uint64_t)off, slice_of(data, size));
     if (!commit_is_due(fs->options.commit, AT_WRITE, fh, end)) {
         state_twin_changed(fs, fh->ino);
         fuse_reply_write(req, size);
@@ -318,11 +345,11 @@ void fs_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
     }
     op = op_on_handle(req, fh, "write");
     if (!op) {
-        fh_drop_last(fh, size);
+        file_drop_last(fh->file, size);
         return;
     }
     op->size = size;
-    publish_handle(op, on_written);
+    publish(op, on_written);
 }
 
 /* ---- the end of a handle ---- */
@@ -338,13 +365,14 @@ static void sync_handle(fuse_req_t req, struct fuse_file_info *fi, enum commit_m
     struct fh *fh = fh_of(fi);
     struct op *op;
 
-    if (!fh->file || !commit_is_due(fs->options.commit, at, fh, 0)) {
+    if (!fh->file) {
         fuse_reply_err(req, 0);
-        return;
+    } else if (!commit_is_due(fs->options.commit, at, fh, 0)) {
+        fuse_reply_err(req, fh->error);
+        fh->error = 0;
+    } else if ((op = op_on_handle(req, fh, what))) {
+        publish(op, on_synced);
     }
-    op = op_on_handle(req, fh, what);
-    if (op)
-        publish_handle(op, on_synced);
 }
 
 /*
@@ -377,7 +405,7 @@ static void on_released(struct op *op, int error)
 static void release_in_turn(struct op *op)
 {
     if (commit_is_due(op->fs->options.commit, AT_RELEASE, op->fh, 0))
-        publish_handle(op, on_released);
+        publish(op, on_released);
     else
         on_released(op, 0);
 }
@@ -415,19 +443,15 @@ void fs_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 
 void fs_file_gone(struct fs *fs, struct file *f)
 {
-    const struct fh *dirty = file_dirty(f), *any = TAILQ_FIRST(&f->handles);
-    struct buf scratch = {0};
+    const struct fh *any = TAILQ_FIRST(&f->handles);
 
     f->gone = true;
     f->pending = false;
-    blob_unref(f->own);
-    f->own = NULL;
-    if (dirty)
-        f->own = blob_new(fh_visible(dirty, &scratch));
-    else if (any)
-        f->own = any->ino->value ? blob_ref(any->ino->value) : blob_ref(any->value);
+    if (any) {
+        blob_unref(f->own);
+        f->own = blob_ref(any->ino->value ? any->ino->value : any->value); /* what is held comes on top of it */
+    }
     file_unlink(&fs->table.files, f);
-    buf_fini(&scratch);
 }
 
 /* ---- the mount ends ---- */
@@ -453,7 +477,7 @@ void fs_commit_rest(struct fs *fs)
             op->fh = fh;
             op_set_ino(op, fh->ino);
             op_set_file(op, f);
-            publish_handle(op, on_committed);
+            publish(op, on_committed);
         }
     }
     while (!TAILQ_EMPTY(&fs->ops))

@@ -42,11 +42,8 @@ static void move_inode(struct fs *fs, struct ino *i, struct slice key, int64_t c
 
 static void move_file(struct fs *fs, struct file *f, struct slice key, int64_t create_rev)
 {
-    struct fh *fh;
-
     file_set_key(&fs->table.files, f, key);
-    TAILQ_FOREACH(fh, &f->handles, link)
-        fh->create_rev = create_rev;
+    f->create_rev = create_rev;
 }
 
 /* kv: what stands at the new name; other: at the old one, after an exchange. */
@@ -229,7 +226,6 @@ static void read_names(struct op *op)
 
 static void on_source_published(struct op *op, int error)
 {
-    op->fh = NULL;
     op->attempts = 0;
     if (error)
         op_fail(op, error);
@@ -250,7 +246,7 @@ static void begin(struct op *op)
     } else if (m->to_file->pending && op->flags) {
         op_fail(op, op->flags & RENAME_NOREPLACE ? EEXIST : EBUSY);
     } else if (op->file->pending) {
-        publish_creation(op, on_source_published); /* what was only here goes to the store first */
+        publish(op, on_source_published); /* what was only here goes to the store first */
     } else {
         read_names(op);
     }

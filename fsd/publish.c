@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From what a handle holds to one transaction. Replacing (a truncation came before) needs only that the file is still the one
+ * From what was written to one transaction. Replacing (a truncation came before) needs only that the file is still the one
  * that was opened; merging by offset, appending and resizing work on the newest value and compare its revision. The first try
  * takes the newest value that is known here; one that somebody was faster than brings back what stands there now, and that
  * is tried again until nobody was.
@@ -18,26 +18,26 @@
 struct publication {
     void (*done)(struct op *op, int error);
     struct commit_change change;
-    int64_t create_rev;  /* of the file that was opened; 0: to be made */
-    int64_t base_rev;    /* the value below was of that revision */
-    struct buf base;     /* what the change is made to */
-    struct buf value;    /* what it becomes */
-    struct buf writes;   /* as fh_hold keeps them */
-    bool took_truncation;
-    bool went_through;
+    int64_t create_rev; /* of the file that was opened; 0: to be made */
+    int64_t base_rev;   /* the value below was of that revision */
+    struct buf base;    /* what the change is made to */
+    struct buf value;   /* what it becomes */
+    struct buf writes;  /* as file_hold keeps them */
+    int error;          /* how it ended: unless somebody knows better, with the caller gone and an unknown outcome */
 };
 
-/* Also when the caller was interrupted: the outcome is unknown then, and nothing is tried again behind his back. */
 void publish_end(struct op *op)
 {
     struct publication *p = op->publication;
+    struct file *f = op->file;
 
-    if (op->fh && !p->went_through) {
-        op->fh->failed = true;
-        op->fh->truncate = op->fh->truncate || p->took_truncation;
+    if (f->busy == op) { /* else its turn never came */
+        blob_unref(f->coming);
+        f->coming = NULL;
+        if (!p->error && p->change.replace)
+            f->truncate = false;
+        file_settle(f, op->fh, p->error);
     }
-    if (op->fh && p->went_through)
-        op->fh->failed = false;
     buf_fini(&p->base);
     buf_fini(&p->value);
     buf_fini(&p->writes);
@@ -49,7 +49,7 @@ static void finish(struct op *op, int error)
 {
     void (*done)(struct op *, int) = op->publication->done;
 
-    op->publication->went_through = !error;
+    op->publication->error = error;
     publish_end(op);
     done(op, error);
 }
@@ -61,7 +61,9 @@ static void publish_locally(struct op *op)
     struct publication *p = op->publication;
     struct file *f = op->file;
 
-    buf_append_slice(&p->base, f->own ? blob_slice(f->own) : op->fh ? blob_slice(op->fh->value) : slice_of(NULL, 0));
+    const struct fh *any = op->fh ? op->fh : TAILQ_FIRST(&f->handles);
+
+    buf_append_slice(&p->base, f->own ? blob_slice(f->own) : any ? blob_slice(any->value) : slice_of(NULL, 0));
     if (!commit_new_value(&p->change, buf_slice(&p->base), buf_slice(&p->writes), &p->value)) {
         finish(op, EFBIG);
         return;
@@ -85,6 +87,8 @@ static void send_transaction(struct op *op)
         finish(op, EFBIG);
         return;
     }
+    blob_unref(op->file->coming);
+    op->file->coming = blob_new(buf_slice(&p->value));
     buf_clear(&op->request);
     if (p->change.replace || !p->create_rev)
         txn_if_create(&op->request, key, slice_of(NULL, 0), p->create_rev);
@@ -125,6 +129,7 @@ static void on_published(struct op *op, enum status st, struct slice answer)
     Etcdserverpb__TxnResponse *r = op_txn_answer(op, &st, answer);
     const Mvccpb__KeyValue *kv;
     struct blob *value;
+    struct fh *fh;
 
     if (!r || !r->n_responses) {
         finish(op, r ? EIO : fs_errno(st));
@@ -141,11 +146,12 @@ static void on_published(struct op *op, enum status st, struct slice answer)
         return;
     }
     value = blob_new(buf_slice(&p->value));
-    if (op->fh) {
-        blob_unref(op->fh->value);
-        op->fh->value = blob_ref(value);
-        op->fh->rev = kv->mod_revision;
-        op->fh->create_rev = kv->create_revision;
+    op->file->create_rev = kv->create_revision;
+    TAILQ_FOREACH(fh, &op->file->handles, link)
+    {
+        blob_unref(fh->value);
+        fh->value = blob_ref(value);
+        fh->rev = kv->mod_revision;
     }
     state_committed(fs, file_key(op->file), kv, value, op->ino);
     blob_unref(value);
@@ -159,45 +165,42 @@ static void guess_base(struct op *op)
 {
     struct publication *p = op->publication;
     const struct ino *i = ino_find(&op->fs->table, VIEW_PLAIN, INO_FILE, file_key(op->file));
-    const struct fh *fh = op->fh;
+    const struct fh *fh = op->fh ? op->fh : TAILQ_FIRST(&op->file->handles);
 
     p->base_rev = BASE_UNKNOWN;
     if (i && i->value && i->create_rev == p->create_rev && (!fh || !fh->value || i->mod_rev >= fh->rev)) {
         buf_append_slice(&p->base, blob_slice(i->value));
         p->base_rev = i->mod_rev;
-    } else if (fh && fh->value) {
+    } else if (fh && fh->value && fh->rev) {
         buf_append_slice(&p->base, blob_slice(fh->value));
         p->base_rev = fh->rev;
     }
 }
 
+/* Everything that this mount holds of the file, whoever wrote it. */
 static void begin(struct op *op)
 {
     struct publication *p = op->publication;
-    struct fh *fh = op->fh;
+    struct file *f = op->file;
+    int error;
 
-    if (fh) {
-        /* What is under way is not the handle's any more. */
-        p->writes = fh->held;
-        fh->held = (struct buf){0};
-        p->change.append = fh->append;
-        p->change.replace = p->took_truncation = fh->truncate;
-        fh->truncate = false;
-        p->create_rev = fh->create_rev;
-    } else {
-        p->create_rev = op->file->pending || !op->ino ? 0 : op->ino->create_rev;
-    }
-    if (op->file->gone) {
+    file_take_held(f, &p->writes);
+    p->change.replace = f->truncate;
+    p->create_rev = f->pending ? 0 : !TAILQ_EMPTY(&f->handles) ? f->create_rev : op->ino->create_rev;
+    if (!buf_len(&p->writes) && !f->truncate && !f->pending && !p->change.resize) {
+        error = op->fh ? op->fh->error : 0; /* somebody else's commit took it along */
+        if (op->fh)
+            op->fh->error = 0;
+        finish(op, error);
+    } else if (f->gone) {
         publish_locally(op);
-        return;
-    }
-    if (!op->file->linked && !p->create_rev) {
+    } else if (!f->linked && !p->create_rev) {
         finish(op, ESTALE); /* it was to be made, and somebody gave it up */
-        return;
+    } else {
+        if (!p->change.replace && p->create_rev)
+            guess_base(op);
+        send_transaction(op);
     }
-    if (!p->change.replace && p->create_rev)
-        guess_base(op);
-    send_transaction(op);
 }
 
 static void begin_in_turn(struct op *op, void (*done)(struct op *op, int error), const struct commit_change *change)
@@ -205,11 +208,12 @@ static void begin_in_turn(struct op *op, void (*done)(struct op *op, int error),
     op->publication = mem_zero(sizeof *op->publication);
     op->publication->done = done;
     op->publication->change = *change;
+    op->publication->error = ETIMEDOUT;
     op->attempts = 0;
     op_take_turn(op, op->file, begin);
 }
 
-void publish_handle(struct op *op, void (*done)(struct op *op, int error))
+void publish(struct op *op, void (*done)(struct op *op, int error))
 {
     begin_in_turn(op, done, &(struct commit_change){0});
 }
@@ -217,10 +221,4 @@ void publish_handle(struct op *op, void (*done)(struct op *op, int error))
 void publish_resize(struct op *op, uint64_t size, void (*done)(struct op *op, int error))
 {
     begin_in_turn(op, done, &(struct commit_change){.resize = true, .size = size});
-}
-
-void publish_creation(struct op *op, void (*done)(struct op *op, int error))
-{
-    op->fh = TAILQ_LAST(&op->file->handles, fh_list); /* who wrote last */
-    publish_handle(op, done);
 }

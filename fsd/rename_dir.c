@@ -63,8 +63,9 @@ static void move_handles(struct op *op, int64_t rev)
             continue;
         new_key(op, file_key(f), &key);
         file_set_key(t, f, buf_slice(&key));
+        f->create_rev = rev;
         TAILQ_FOREACH(fh, &f->handles, link)
-            fh->create_rev = fh->rev = rev;
+            fh->rev = rev;
     }
     buf_fini(&key);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/limits.h"
 #include "common/mem.h"
 #include "fsd/fs.h"
@@ -11,6 +12,7 @@
 #define KEY_USED_BYTES_MAX (KEY_BYTES_MAX / 4)
 /* Where the kernel cannot be told to look a name up again without dropping who stands on it. */
 #define DIR_CACHE_S 1.0
+#define REPEATED_WITHIN_NS (100 * NS_PER_MS)
 
 bool fs_is_top(const struct fs *fs, const struct ino *dir)
 {
@@ -301,11 +303,41 @@ static void look_up(struct op *op)
     }
 }
 
+/*
+ * A name that the kernel knows and cannot revalidate is looked up once more, by the same call: whoever waited for the timeout once
+ * is not to wait for it twice.
+ */
+static void note_failure(struct op *op, int error)
+{
+    struct fs *fs = op->fs;
+
+    if (error != ETIMEDOUT && error != EHOSTUNREACH)
+        return;
+    fs->last_lookup.error = error;
+    fs->last_lookup.pid = (int32_t)fuse_req_ctx(op->req)->pid;
+    fs->last_lookup.parent = op->parent->id;
+    fs->last_lookup.name = op->name_hash;
+    fs->last_lookup.at_ns = loop_now_ns(fs->loop);
+}
+
+static int repeated_failure(struct op *op)
+{
+    struct fs *fs = op->fs;
+    int error = fs->last_lookup.error;
+
+    if (!error || fs->last_lookup.pid != (int32_t)fuse_req_ctx(op->req)->pid || fs->last_lookup.parent != op->parent->id ||
+        fs->last_lookup.name != op->name_hash || loop_now_ns(fs->loop) - fs->last_lookup.at_ns > REPEATED_WITHIN_NS)
+        return 0;
+    fs->last_lookup.error = 0;
+    return error;
+}
+
 void fs_lookup(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 {
     struct op *op = op_in_directory(req, parent_id, "lookup");
     struct ino *parent = op ? op->parent : NULL;
     enum ns_kind kind;
+    int error;
 
     if (!op)
         return;
@@ -316,5 +348,12 @@ void fs_lookup(fuse_req_t req, fuse_ino_t parent_id, const char *name)
         op_reply_entry(op, op->ino, true);
         return;
     }
+    op->name_hash = hash_bytes(HASH_BASIS, name, strlen(name));
+    error = repeated_failure(op);
+    if (error) {
+        op_fail(op, error);
+        return;
+    }
+    op->on_fail = note_failure;
     op_resolve(op, parent, name, look_up);
 }

@@ -32,6 +32,17 @@ struct file *state_file(const struct fs *fs, const struct ino *i)
     return file_find((struct file_table *)(uintptr_t)&fs->table.files, ino_key(i));
 }
 
+bool state_differs(const struct fs *fs, const struct ino *i, struct buf *scratch, struct slice *ret_content)
+{
+    const struct file *f = state_file(fs, i);
+    const struct fh *any = f ? TAILQ_FIRST(&f->handles) : NULL;
+
+    if (!f || !file_differs(f))
+        return false;
+    *ret_content = file_visible(f, blob_slice(any ? any->value : i->value), scratch);
+    return true;
+}
+
 double state_attr_timeout(const struct fs *fs, const struct ino *i)
 {
     const struct file *f = state_file(fs, i);
@@ -200,14 +211,11 @@ static void take_off(struct fs *fs, struct ino *i)
 static void no_longer_pending(struct fs *fs, struct slice key, int64_t create_rev)
 {
     struct file *f = file_find(&fs->table.files, key);
-    struct fh *fh;
 
     if (!f || !f->pending)
         return;
     f->pending = false;
-    TAILQ_FOREACH(fh, &f->handles, link)
-        if (!fh->create_rev)
-            fh->create_rev = create_rev;
+    f->create_rev = create_rev;
 }
 
 /* The inode that stands for the key once this revision of it is there: i, or another one. */
