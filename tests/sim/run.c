@@ -11,10 +11,10 @@
 #include "tests/sim/history.h"
 #include "tests/sim/member.h"
 
-#define CLIENTS 4
+#define CLIENTS 6
 #define RUN_NS (6 * NS_PER_S)
 #define REST_NS (30 * NS_PER_S) /* a healed cluster is at rest within that */
-#define WAIT_NS (2 * NS_PER_S)  /* of a client for an answer */
+#define WAIT_NS (2 * NS_PER_S)  /* of a client for an answer, at most */
 
 struct client {
     struct run *run;
@@ -213,6 +213,7 @@ static enum op_kind draw_kind(struct world *w)
 static void begin_op(struct client *c, struct sim_member *m, enum op_kind kind)
 {
     struct world *w = &c->run->world;
+    int64_t deadline = member_now(m) + (c->run->ending ? WAIT_NS : world_between(w, 20 * NS_PER_MS, WAIT_NS));
     struct op *op;
     enum command_kind command;
     struct buf b;
@@ -231,10 +232,10 @@ static void begin_op(struct client *c, struct sim_member *m, enum op_kind kind)
         return;
     }
     if (kind == OP_READ) {
-        st = node_read(m->node, member_now(m) + WAIT_NS, on_read, c, &c->request);
+        st = node_read(m->node, deadline, on_read, c, &c->request);
     } else {
         b = request_of(op, &command);
-        st = node_propose(m->node, command, buf_slice(&b), member_now(m) + WAIT_NS, on_written, c, &c->request);
+        st = node_propose(m->node, command, buf_slice(&b), deadline, on_written, c, &c->request);
         buf_fini(&b);
     }
     if (st != ST_OK)
