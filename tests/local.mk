@@ -14,13 +14,20 @@ pytest_files = \
 	tests/cluster/test_segments.py \
 	tests/cluster/test_start.py \
 	tests/compat/test_client.py \
-	tests/compat/test_etcdctl.py
+	tests/compat/test_etcdctl.py \
+	tests/fs/test_embedded.py \
+	tests/fs/test_faults.py \
+	tests/fs/test_list.py \
+	tests/fs/test_names.py \
+	tests/fs/test_two_mounts.py \
+	tests/fs/test_write.py
 TESTS += $(pytest_files)
 
 EXTRA_DIST += $(pytest_files) \
 	tests/bench \
 	tests/cluster/conftest.py tests/cluster/writers.py \
 	tests/compat \
+	tests/fs/conftest.py \
 	tests/peers \
 	tests/run-pytest
 

@@ -4,6 +4,7 @@
 import h2c
 
 PUT = "/etcdserverpb.KV/Put"
+DELETE = "/etcdserverpb.KV/DeleteRange"
 RANGE = "/etcdserverpb.KV/Range"
 STATUS = "/etcdserverpb.Maintenance/Status"
 PAGE = 10000
@@ -18,13 +19,17 @@ def put_message(key, value):
     return h2c.field(1, key) + h2c.field(2, value)
 
 
-def get_message(key, serializable=False):
-    return h2c.field(1, key) + h2c.field(7, int(serializable))
+def get_message(key, serializable=False, revision=0):
+    return h2c.field(1, key) + h2c.field(4, revision) + h2c.field(7, int(serializable))
 
 
 def put(channel, key, value):
     """The revision of the write."""
     return revision_of(h2c.parse(channel.call(PUT, put_message(key, value))))
+
+
+def delete(channel, key):
+    channel.call(DELETE, h2c.field(1, key))
 
 
 def value_in(answer):
@@ -33,8 +38,19 @@ def value_in(answer):
     return h2c.parse(kvs[0]).get(5, [b""])[0] if kvs else None
 
 
-def get(channel, key, serializable=False):
-    return value_in(channel.call(RANGE, get_message(key, serializable)))
+def get(channel, key, serializable=False, revision=0):
+    return value_in(channel.call(RANGE, get_message(key, serializable, revision)))
+
+
+def version(channel, key):
+    """How many revisions the key has had since it was made; 0 if it is not there."""
+    kvs = h2c.parse(channel.call(RANGE, get_message(key))).get(2)
+    return h2c.parse(kvs[0])[4][0] if kvs else 0
+
+
+def revision(channel):
+    """The store's."""
+    return revision_of(h2c.parse(channel.call(RANGE, get_message(b"revision?"))))
 
 
 def prefix_end(prefix):

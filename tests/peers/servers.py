@@ -42,7 +42,7 @@ class ServerError(Exception):
 def find_raftd():
     """The raftd to test: $RAFTD, else the one of the build directory; None if there is none."""
     places = [os.environ.get("RAFTD"), os.path.join(os.environ.get("top_builddir", "."), "raftd", "raftd"), "raftd/raftd"]
-    return _first_program(places)
+    return first_program(places)
 
 
 def peers_directory():
@@ -53,10 +53,10 @@ def peers_directory():
 
 def find_peer(name):
     """A program built by tests/peers/build, e.g. "etcd-3.7.1"; None if it is not there."""
-    return _first_program([os.path.join(peers_directory(), name)])
+    return first_program([os.path.join(peers_directory(), name)])
 
 
-def _first_program(places):
+def first_program(places):
     for place in places:
         if place and os.path.isfile(place) and os.access(place, os.X_OK):
             return os.path.abspath(place)
