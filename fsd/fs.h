@@ -74,6 +74,9 @@ struct fs {
     struct grpc_request *watch;
     bool watching;       /* the watch is known to stand */
     int64_t watch_rev;   /* everything up to it has been heard */
+    unsigned watch_holds; /* events wait for renames under way */
+    struct buf watch_waiting; /* 8 length, message, ... */
+    struct loop_task watch_catch_up;
     struct loop_timer watch_retry;
     struct heard heard;
     struct revclock revclock;
@@ -101,6 +104,7 @@ struct op {
     struct loop_timer timer; /* a pause before repeating; the deadline of one that waits its turn */
     struct loop_timer grace; /* interrupted: how long an answer may still come */
     int64_t pause_ns;
+    bool pauses;         /* then: go */
     bool runs;           /* in fs->runnable */
     struct file *waits;  /* for its turn at this file */
     struct file *locked[2];
@@ -142,6 +146,8 @@ void op_set_file(struct op *op, struct file *f);
 /* go(op) when no other op works on this file, now or later; the turn ends with the op. At most two files, in the same order. */
 void op_take_turn(struct op *op, struct file *f, op_go_fn go);
 void op_drop_turns(struct op *op);
+/* go(op) after a while. False: that is after its deadline. */
+bool op_pause(struct op *op, op_go_fn go);
 void op_drop_listing(struct op *op);
 void op_run_tasks(void *arg);
 int fs_errno(enum status st);
@@ -201,6 +207,9 @@ void fs_root_range(const struct fs *fs, struct slice *ret_key, struct buf *ret_e
 /* watch.c */
 void watch_start(struct fs *fs);
 void watch_stop(struct fs *fs);
+/* Events wait until as many releases: what is being moved is not to be taken for removed by somebody else. */
+void watch_hold(struct fs *fs);
+void watch_release(struct fs *fs);
 
 /* resolve.c: names in directories */
 /* A new op on a directory, op->parent; NULL: it was answered. */

@@ -79,7 +79,10 @@ static struct slice take_kv(struct op *op, const Mvccpb__KeyValue *kv)
     return slice_of(key.data, prefix.len + component.len);
 }
 
-/* Files that were made here and are not in the store yet are there, for us. */
+/*
+ * Files that were made here and are not in the store yet are there, for us. As of the beginning: one that is committed meanwhile may
+ * be newer than the listing.
+ */
 static void add_pending(struct op *op)
 {
     struct slice prefix = ino_key(op->parent), root = buf_slice(&op->fs->root);
@@ -116,7 +119,6 @@ static void listing_finish(struct op *op)
     struct listing *l = op->listing;
     size_t kept = 0;
 
-    add_pending(op);
     if (l->count)
         qsort_r(l->children, l->count, sizeof *l->children, compare_children, l);
     for (size_t i = 0; i < l->count; i++) {
@@ -241,6 +243,7 @@ static void first_page(struct op *op)
     struct slice prefix = ino_key(op->parent);
 
     listing_clear(op->listing);
+    add_pending(op);
     op->listing->rev = 0;
     op->number = PAGE_FIRST;
     buf_clear(&op->key);

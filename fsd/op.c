@@ -276,15 +276,27 @@ static void send_request(struct op *op)
     op->rpc = grpc_unary(op->fs->channel, op->path, buf_slice(&op->request), op->deadline_ns, on_answer, op);
 }
 
+bool op_pause(struct op *op, op_go_fn go)
+{
+    op->go = go;
+    op->pauses = true;
+    repeat_later(op);
+    return op->timer.at_ns < op->deadline_ns;
+}
+
 /* Pauses end here; whoever still waits for its turn has waited long enough. */
 static void on_timer(void *arg)
 {
     struct op *op = arg;
 
-    if (op->waits)
+    if (op->waits) {
         op_fail(op, ETIMEDOUT);
-    else
+    } else if (op->pauses) {
+        op->pauses = false;
+        op->go(op);
+    } else {
         send_request(op);
+    }
 }
 
 static void on_grace_over(void *arg)

@@ -449,7 +449,7 @@ void fs_file_gone(struct fs *fs, struct file *f)
     f->pending = false;
     if (any) {
         blob_unref(f->own);
-        f->own = blob_ref(any->ino->value ? any->ino->value : any->value); /* what is held comes on top of it */
+        f->own = blob_ref(any->value); /* what is held comes on top of it */
     }
     file_unlink(&fs->table.files, f);
 }

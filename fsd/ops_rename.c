@@ -81,6 +81,15 @@ static void move_state(struct op *op, const Mvccpb__KeyValue *kv, const Mvccpb__
         state_committed(fs, key, other, m->other, NULL);
 }
 
+/* The watch may tell of it before the answer comes. */
+void rename_send(struct op *op, op_then_fn then)
+{
+    if (!op->rename->holds)
+        watch_hold(op->fs);
+    op->rename->holds = true;
+    op_call(op, PATH_TXN, false, then);
+}
+
 /* ---- one file ---- */
 
 static void on_moved(struct op *op, enum status st, struct slice answer)
@@ -134,7 +143,7 @@ static void move_file_key(struct op *op, const Mvccpb__KeyValue *from, const Mvc
     after.key = key;
     if (is_exchange(op))
         txn_range(&op->request, TXN_THEN, &after);
-    op_call(op, PATH_TXN, false, on_moved);
+    rename_send(op, on_moved);
 }
 
 /* ---- what stands at both names ---- */
@@ -297,6 +306,8 @@ static void on_target_resolved(struct op *op)
 
 static void rename_end(struct op *op)
 {
+    if (op->rename->holds)
+        watch_release(op->fs);
     ino_release(&op->fs->table, op->rename->from_parent);
     free(op->rename->from_name);
     rename_free(op);

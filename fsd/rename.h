@@ -14,8 +14,11 @@ struct rename {
     bool from_first;         /* turns are taken in the order of keys */
     struct blob *value, *other; /* what is moved; in exchange for what */
     bool has_own;            /* a directory with a value of its own */
+    bool holds;              /* events wait */
 };
 
+/* Send op->request, which moves it. */
+void rename_send(struct op *op, op_then_fn then);
 /* Something changed meanwhile: read what stands at both names, and decide, again. */
 void rename_again(struct op *op);
 /* A directory whose keys fit into one transaction; else EXDEV, and mv(1) copies. */

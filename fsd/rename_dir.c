@@ -130,7 +130,7 @@ static void send_transaction(struct op *op, const Etcdserverpb__RangeResponse *b
     if (buf_len(&op->request) > BYTES_MAX)
         op_fail(op, EXDEV);
     else
-        op_call(op, PATH_TXN, false, on_moved);
+        rename_send(op, on_moved);
 }
 
 static bool is_empty_name(const struct op *op)
@@ -176,15 +176,33 @@ static void on_read(struct op *op, enum status st, struct slice answer)
         send_transaction(op, ranges[0], ranges[1]->n_kvs ? ranges[1]->kvs[0] : NULL, op->rev);
 }
 
-/* A file below it that is made or written right now would be lost between the two names. */
+static void on_made(struct op *op, int error)
+{
+    op_fail(op, error);
+}
+
+/*
+ * A file below it that is made or written right now would be lost between the two names. What was made and is not in the store yet
+ * is brought there. True: there is something to wait for.
+ */
 static bool has_work_below(const struct op *op)
 {
+    struct fs *fs = op->fs;
     struct file *f, *next;
+    bool found = false;
 
-    HASH_ITER(by_key, op->fs->table.files.files, f, next)
-        if (slice_has_prefix(file_key(f), buf_slice(&op->end)) && (f->pending || f->busy))
-            return true;
-    return false;
+    HASH_ITER(by_key, fs->table.files.files, f, next)
+    {
+        if (!slice_has_prefix(file_key(f), buf_slice(&op->end)) || (!f->pending && !f->busy))
+            continue;
+        found = true;
+        if (!f->busy) {
+            struct op *make = op_new(fs, NULL, "rename");
+            op_set_file(make, f);
+            publish(make, on_made);
+        }
+    }
+    return found;
 }
 
 void rename_directory(struct op *op)
@@ -195,9 +213,11 @@ void rename_directory(struct op *op)
     struct buf target_end = {0};
 
     if (has_work_below(op)) {
-        op_fail(op, EXDEV);
+        if (!op_pause(op, rename_directory))
+            op_fail(op, EXDEV);
         return;
     }
+    op->pause_ns = 0;
     ns_prefix_end(below.key, &op->key2);
     below.end = buf_slice(&op->key2);
     ns_prefix_end(target.key, &target_end);

@@ -4,6 +4,7 @@
  * cached stays readable (plain reads may be behind) and new answers are not kept.
  */
 #include "common/clock.h"
+#include "common/codec.h"
 #include "common/log.h"
 #include "fsd/fs.h"
 
@@ -45,9 +46,8 @@ static void on_events(struct fs *fs, const Etcdserverpb__WatchResponse *r)
     }
 }
 
-static void on_message(void *arg, struct slice message)
+static void take_message(struct fs *fs, struct slice message)
 {
-    struct fs *fs = arg;
     Etcdserverpb__WatchResponse *r =
         etcdserverpb__watch_response__unpack(&fs->arena.allocator, message.len, message.data);
 
@@ -56,7 +56,8 @@ static void on_message(void *arg, struct slice message)
             log_error("watch", "a message that cannot be decoded, watching anew endpoint=%s", fs->endpoint);
         if (!r || r->compact_revision)
             begin_anew(fs);
-        grpc_cancel(fs->watch);
+        if (fs->watch)
+            grpc_cancel(fs->watch);
         fs->watch = NULL;
         retry_later(fs);
     } else {
@@ -65,6 +66,49 @@ static void on_message(void *arg, struct slice message)
         on_events(fs, r);
     }
     arena_reset(&fs->arena);
+}
+
+static void on_message(void *arg, struct slice message)
+{
+    struct fs *fs = arg;
+    uint8_t *p;
+
+    if (!fs->watch_holds) {
+        take_message(fs, message);
+        return;
+    }
+    p = buf_reserve(&fs->watch_waiting, 8 + message.len);
+    put_bytes(put_le64(p, message.len), message.data, message.len);
+    buf_commit(&fs->watch_waiting, 8 + message.len);
+}
+
+void watch_hold(struct fs *fs)
+{
+    fs->watch_holds++;
+}
+
+/* Not here and now: the answer that ends the rename is still being read. */
+void watch_release(struct fs *fs)
+{
+    INVARIANT(fs->watch_holds > 0);
+    if (--fs->watch_holds == 0)
+        loop_task_queue(fs->loop, &fs->watch_catch_up);
+}
+
+static void catch_up(void *arg)
+{
+    struct fs *fs = arg;
+    struct buf waiting = fs->watch_waiting;
+    struct reader r = reader_of(buf_slice(&waiting));
+
+    if (fs->watch_holds)
+        return; /* the next one began already */
+    fs->watch_waiting = (struct buf){0};
+    while (reader_left(&r)) {
+        uint64_t len = read_le64(&r);
+        take_message(fs, read_slice(&r, len));
+    }
+    buf_fini(&waiting);
 }
 
 static void on_done(void *arg, enum status st, struct slice message, struct slice text)
@@ -96,14 +140,17 @@ static void on_retry(void *arg)
 void watch_start(struct fs *fs)
 {
     loop_timer_init(&fs->watch_retry, on_retry, fs);
+    loop_task_init(&fs->watch_catch_up, LOOP_WORK, catch_up, fs);
     on_retry(fs);
 }
 
 void watch_stop(struct fs *fs)
 {
     loop_timer_cancel(fs->loop, &fs->watch_retry);
+    loop_task_cancel(fs->loop, &fs->watch_catch_up);
     if (fs->watch)
         grpc_cancel(fs->watch);
     fs->watch = NULL;
     fs->watching = false;
+    buf_fini(&fs->watch_waiting);
 }
