@@ -3,15 +3,18 @@
 
 import concurrent.futures
 import difflib
+import itertools
 import os
+import signal
 import subprocess
+import threading
 
 import pytest
 from conftest import peer_or_skip, raftd_or_skip
 
 import h2c
 import servers
-from etcdctl_script import SCRIPT
+from etcdctl_script import LATER, SCRIPT, Step
 from normalise import normalise
 
 REFERENCE = "etcd-3.7.1"
@@ -28,15 +31,51 @@ def client_or_skip(name):
     return peer_or_skip(f"etcdctl-{name}")
 
 
-def run_step(etcdctl, version, node, step):
+def environment_of(version, node):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
     environment |= {"ETCDCTL_ENDPOINTS": node.client_url.removeprefix("http://"), "LC_ALL": "C.UTF-8"}
     if version < (3, 6):
         environment["ETCDCTL_API"] = "3"  # newer ones warn of it
-    done = subprocess.run([etcdctl, *step.argv], input=step.stdin, capture_output=True, env=environment, timeout=STEP_SECONDS)
+    return environment
+
+
+def revision(node):
+    """Of the store now. RangeResponse: header = 1 {revision = 3}."""
+    return h2c.parse(h2c.parse(node.call(servers.RANGE, h2c.field(1, "revision")))[1][0])[3][0]
+
+
+def run_until(argv, environment, step, change):
+    """(exit code, stdout, stderr) of a command that does not end by itself: interrupted once it has printed step.lines."""
+    running = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    # A watch that never prints enough is ended by this, and its output tells.
+    impatience = threading.Timer(STEP_SECONDS, running.kill)
+    impatience.start()
+    try:
+        running.stdin.write(step.stdin)
+        running.stdin.flush()  # and stays open: `watch -i` ends when it does
+        for line in step.meanwhile:
+            change(line)
+        out = b"".join(itertools.islice(running.stdout, step.lines))
+        running.send_signal(signal.SIGINT)
+        running.wait()
+        rest, err = running.communicate()
+        return running.returncode, out + rest, err
+    finally:
+        impatience.cancel()
+        running.kill()
+        running.wait()
+
+
+def run_step(etcdctl, version, node, step):
+    environment = environment_of(version, node)
+    if step.lines:
+        argv = [etcdctl, *step.argv(revision(node) + 1 if "{next}" in step.line else 0)]
+        code, *streams = run_until(argv, environment, step, lambda line: run_step(etcdctl, version, node, Step(line)))
+    else:
+        done = subprocess.run([etcdctl, *step.argv()], input=step.stdin, capture_output=True, env=environment, timeout=STEP_SECONDS)
+        code, streams = done.returncode, (done.stdout, done.stderr)
     ports = {node.client_port: "ENDPOINT", node.peer_port: "PEER"}
-    streams = (normalise(out.decode("utf-8", "surrogateescape"), step.line, ports) for out in (done.stdout, done.stderr))
-    return done.returncode, *streams
+    return code, *(normalise(out.decode("utf-8", "surrogateescape"), step.line, ports) for out in streams)
 
 
 def run_script(etcdctl, node, version):
@@ -83,6 +122,18 @@ def test_step(results, place):
     if reference[place] != ours[place]:
         lines = [f"etcdctl {shorten(SCRIPT[place].title, 300)}", *differences(reference[place], ours[place])]
         pytest.fail("\n".join(lines), pytrace=False)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_is_not_served_yet_says_so(client, start_node, tmp_path):
+    """The steps of LATER: an error at once that names what is missing, and a server that goes on."""
+    etcdctl, node = client_or_skip(client), start_node(raftd_or_skip(), "later")
+    for line in itertools.chain(*LATER.values()):
+        line = line.replace("SCRATCH", str(tmp_path))
+        code, stdout, stderr = run_step(etcdctl, CLIENTS[client], node, Step(line))
+        assert code != 0, line
+        assert "code = Unimplemented desc = unknown method" in stdout + stderr, line
+    assert run_step(etcdctl, CLIENTS[client], node, Step("put still here"))[:2] == (0, "OK\n")
 
 
 def test_ids_follow_from_the_urls(start_node):
