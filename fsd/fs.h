@@ -17,10 +17,10 @@
 #include "fsd/commit.h"
 #include "fsd/heard.h"
 #include "fsd/ino.h"
-#include "fsd/notify.h"
 #include "fsd/ns.h"
 #include "fsd/request.h"
 #include "fsd/revclock.h"
+#include "fsd/tell.h"
 #include "net/grpc_client.h"
 #include "net/loop.h"
 #include "proto/arena.h"
@@ -46,12 +46,11 @@ struct fs {
     struct fuse_session *session;
     struct loop_watch *fuse_watch;
     struct grpc_channel *channel;
-    struct notifier *notifier;
+    struct teller teller;
     struct ino_table table;
     struct buf root; /* the prefix: ends with '/', or empty */
     struct arena arena;
     int64_t mounted_ns;  /* stands for times that nobody knows */
-    bool can_expire;     /* the kernel can expire a name without dropping what stands on it (Linux 6.2) */
     struct op_list ops;
     struct fh_list readers; /* open handles that do not write */
     unsigned op_count;
@@ -62,7 +61,7 @@ struct fs {
     struct {
         int error;       /* 0: none, or told already */
         int32_t pid;
-        uint64_t parent, name;
+        uint64_t name; /* its hash, with the directory */
         int64_t at_ns;
     } last_lookup;       /* that failed */
     struct {
@@ -115,7 +114,8 @@ struct op {
     struct fh *fh;
     struct fuse_file_info fi;
     struct buf name, key, end, key2;
-    uint64_t number, name_hash;
+    uint64_t number;
+    uint64_t name_hash;  /* of a look-up; tell.h */
     int64_t rev;
     int flags;
     size_t size;
@@ -226,6 +226,8 @@ bool op_is_fresh(const struct op *op);
 double fs_entry_timeout(const struct fs *fs, const struct ino *i);
 /* Look op->key up (file or directory) and call found(op, ino or NULL); ino is held by the op. */
 void op_find_child(struct op *op, void (*found)(struct op *op, struct ino *i));
+/* An answer makes an inode known to the kernel. */
+void fs_count_lookup(struct fs *fs, struct ino *i);
 void op_reply_entry(struct op *op, struct ino *i, bool keep);
 struct file *op_pending(struct op *op); /* the child, if it was made here and is not in the store; no reference */
 /* The inode of a pending child. */

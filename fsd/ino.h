@@ -39,8 +39,9 @@ struct ino {
     uint64_t size;
     struct blob *value;   /* of mod_rev, or NULL: not here */
     /* what the kernel has cached of it */
-    uint32_t cached_readers; /* open handles that read through the page cache: all of them page_rev */
-    int64_t page_rev;     /* the revision whose pages the kernel may hold; 0: mixed or none */
+    uint32_t cached_readers; /* open handles that read through the page cache */
+    int64_t readers_rev;  /* the one revision of all of them */
+    int64_t page_rev;     /* of the pages that the kernel holds; 0: of an older one, or unknown */
     bool marked;          /* a directory: it has a marker, so it does not go with its last key */
     bool listing_kept;    /* a directory: the kernel's listing is what the watch keeps true */
     uint64_t notice;      /* the last one about it: until it is delivered, the kernel may believe an older size */

@@ -29,6 +29,7 @@ libfsd_a_SOURCES = \
 	fsd/publish.c \
 	fsd/resolve.c \
 	fsd/state.c \
+	fsd/tell.c fsd/tell.h \
 	fsd/watch.c
 
 bin_PROGRAMS += fsd/raftfs

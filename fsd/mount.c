@@ -31,7 +31,7 @@ static void fs_init(void *userdata, struct fuse_conn_info *conn)
     struct fs *fs = userdata;
 
     conn->max_background = BACKGROUND_MAX;
-    fs->can_expire = conn->proto_minor >= EXPIRE_MINOR;
+    fs->teller.can_expire = conn->proto_minor >= EXPIRE_MINOR;
     if (conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA) {
         /* We say when pages go: a changed time alone does not mean that they did. */
         conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
@@ -247,6 +247,7 @@ static void fs_begin(struct fs *fs, const struct mount_conf *c)
     arena_init(&fs->arena);
     set_root(fs);
     ino_table_init(&fs->table, buf_slice(&fs->root), VALUE_CACHE_BYTES_MAX);
+    teller_init(&fs->teller, fs->loop, &fs->table);
 }
 
 static void fs_end(struct fs *fs)
@@ -265,7 +266,7 @@ static void close_session(struct fs *fs)
     fs_commit_rest(fs);
     fs_close_handles(fs);
     fuse_session_unmount(fs->session);
-    notifier_stop(fs->notifier);
+    teller_fini(&fs->teller);
     fuse_session_destroy(fs->session);
 }
 
@@ -294,7 +295,7 @@ enum status mount_run(struct mount_conf *c, int ready_fd, struct error *ret_erro
     if (st == ST_OK)
         st = open_session(fs, c, ret_error);
     if (st == ST_OK) {
-        fs->notifier = notifier_start(notify_kernel, fs->session);
+        fs->teller.notifier = notifier_start(notify_kernel, fs->session);
         watch_start(fs);
         if (ready_fd >= 0)
             leave_terminal(ready_fd);

@@ -143,7 +143,7 @@ static size_t add_entry(struct op *op, char *out, size_t room, const struct chil
     }
     need = fuse_add_direntry_plus(op->req, out, room, name, &e, next);
     if (i && need <= room)
-        i->lookups++; /* an entry with an inode is a look-up */
+        fs_count_lookup(op->fs, i); /* an entry with an inode is one */
     if (i)
         ino_release(&op->fs->table, i);
     return need;

@@ -36,11 +36,11 @@ static void choose_caching(struct fs *fs, struct fh *fh, struct fuse_file_info *
 
     fi->noflush = !fh->writable; /* nothing is held in a handle that does not write */
     fi->direct_io = fh->writable || i->view != VIEW_PLAIN || !i->linked || !i->known || fh->value != i->value ||
-                    has_writers(fs, i) || !state_is_told(fs, i) || (i->cached_readers && i->page_rev != fh->rev);
+                    has_writers(fs, i) || !state_is_told(fs, i) || (i->cached_readers && i->readers_rev != fh->rev);
     if (fi->direct_io)
         return;
     fi->keep_cache = i->page_rev == fh->rev;
-    i->page_rev = fh->rev;
+    i->readers_rev = fh->rev;
     i->cached_readers++;
     fh->cached = true;
 }
@@ -163,7 +163,7 @@ static void reply_open(struct op *op)
         state_fill_attr(fs, i, &e.attr);
         if (i->known && op_is_fresh(op))
             e.entry_timeout = fs_entry_timeout(fs, i);
-        i->lookups++;
+        fs_count_lookup(fs, i);
         failed = fuse_reply_create(op->req, &e, &op->fi);
         if (failed)
             i->lookups--;
@@ -296,6 +296,9 @@ void fs_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t off, struct fuse_
 
     (void)id;
     ino_touch(&fs_of(req)->table, fh->ino);
+    /* Who reads has been opened: the kernel has dropped by now what it had of older revisions. */
+    if (fh->cached && fh->ino->linked && fh->rev == fh->ino->mod_rev)
+        fh->ino->page_rev = fh->rev;
     fuse_reply_buf(req, left ? (const char *)value.data + off : NULL, size < left ? size : left);
     buf_fini(&scratch);
 }

@@ -197,8 +197,8 @@ static void on_names_read(struct op *op, enum status st, struct slice answer)
         op_fail(op, ENOTSUP); /* two directories in one transaction, and the kernel's numbers below both: not yet */
     else if (from_dir && !has_to_end)
         op_fail(op, EINVAL); /* %value is never a directory */
-    else if (from_dir && to && !to_dir)
-        op_fail(op, ENOTDIR);
+    else if (from_dir && to)
+        op_fail(op, to_dir ? ENOTEMPTY : ENOTDIR);
     else if (from_dir)
         rename_directory(op);
     else if (to_dir)

@@ -24,7 +24,10 @@ static void new_key(const struct op *op, struct slice key, struct buf *ret_key)
 
 /* ---- what was moved, here and in the kernel ---- */
 
-/* Everything known below is put anew by this revision: the kernel's numbers go with it. */
+/*
+ * Everything below is put anew by this revision: the kernel's numbers go with it. What is known of it may be older than what was
+ * moved, so it is asked for again.
+ */
 static void move_inodes(struct op *op, int64_t rev)
 {
     struct fs *fs = op->fs;
@@ -37,15 +40,18 @@ static void move_inodes(struct op *op, int64_t rev)
     {
         if (!i->linked || !slice_has_prefix(ino_key(i), prefix))
             continue;
+        state_retire_readers(fs, i);
+        if (!i->linked)
+            continue;
         new_key(op, ino_key(i), &key);
         ino_set_key(&fs->table, i, buf_slice(&key));
         if (i->kind == INO_DIR)
             continue;
         i->create_rev = i->mod_rev = rev;
-        i->version = 1;
-        i->page_rev = i->cached_readers ? rev : 0;
-        i->known = i->known && state_is_fresh(fs, i->view, buf_slice(&key), rev);
-        state_content_changed(fs, buf_slice(&key)); /* another st_ino, other times */
+        i->page_rev = 0;
+        i->known = false;
+        ino_set_value(&fs->table, i, NULL);
+        state_content_changed(fs, buf_slice(&key));
     }
     buf_fini(&key);
 }
@@ -65,7 +71,7 @@ static void move_handles(struct op *op, int64_t rev)
         file_set_key(t, f, buf_slice(&key));
         f->create_rev = rev;
         TAILQ_FOREACH(fh, &f->handles, link)
-            fh->rev = rev;
+            fh->rev = 0; /* and is not what the next change is made to */
     }
     buf_fini(&key);
 }

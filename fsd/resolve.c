@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names in directories: from a name to the keys it can stand for, and what stands there. */
 #include <errno.h>
-#include <string.h>
 
 #include "common/clock.h"
 #include "common/limits.h"
@@ -21,7 +20,7 @@ bool fs_is_top(const struct fs *fs, const struct ino *dir)
 
 double fs_entry_timeout(const struct fs *fs, const struct ino *i)
 {
-    return i->kind == INO_DIR && !fs->can_expire ? DIR_CACHE_S : CACHE_S;
+    return i->kind == INO_DIR && !fs->teller.can_expire ? DIR_CACHE_S : CACHE_S;
 }
 
 void fs_root_range(const struct fs *fs, struct slice *ret_key, struct buf *ret_end)
@@ -262,6 +261,12 @@ void op_find_child(struct op *op, void (*found)(struct op *op, struct ino *i))
 
 /* ---- look-up ---- */
 
+void fs_count_lookup(struct fs *fs, struct ino *i)
+{
+    if (!i->lookups++)
+        teller_note(&fs->teller, tell_hash(i->id, slice_of(NULL, 0)));
+}
+
 void op_reply_entry(struct op *op, struct ino *i, bool keep)
 {
     struct fuse_entry_param e = {.ino = i->id};
@@ -271,7 +276,9 @@ void op_reply_entry(struct op *op, struct ino *i, bool keep)
         e.entry_timeout = fs_entry_timeout(op->fs, i);
         e.attr_timeout = state_attr_timeout(op->fs, i);
     }
-    i->lookups++;
+    fs_count_lookup(op->fs, i);
+    if (op->name_hash)
+        teller_note(&op->fs->teller, op->name_hash);
     if (fuse_reply_entry(op->req, &e) < 0)
         i->lookups--; /* the caller was interrupted; the op still holds it */
     op_end(op);
@@ -284,6 +291,7 @@ static void on_looked_up(struct op *op, struct ino *i)
     if (i) {
         op_reply_entry(op, i, op_is_fresh(op));
     } else if (op_is_fresh(op)) {
+        teller_note(&op->fs->teller, op->name_hash);
         fuse_reply_entry(op->req, &nothing); /* that nothing is there is kept, too */
         op_end(op);
     } else {
@@ -315,7 +323,6 @@ static void note_failure(struct op *op, int error)
         return;
     fs->last_lookup.error = error;
     fs->last_lookup.pid = (int32_t)fuse_req_ctx(op->req)->pid;
-    fs->last_lookup.parent = op->parent->id;
     fs->last_lookup.name = op->name_hash;
     fs->last_lookup.at_ns = loop_now_ns(fs->loop);
 }
@@ -325,7 +332,7 @@ static int repeated_failure(struct op *op)
     struct fs *fs = op->fs;
     int error = fs->last_lookup.error;
 
-    if (!error || fs->last_lookup.pid != (int32_t)fuse_req_ctx(op->req)->pid || fs->last_lookup.parent != op->parent->id ||
+    if (!error || fs->last_lookup.pid != (int32_t)fuse_req_ctx(op->req)->pid ||
         fs->last_lookup.name != op->name_hash || loop_now_ns(fs->loop) - fs->last_lookup.at_ns > REPEATED_WITHIN_NS)
         return 0;
     fs->last_lookup.error = 0;
@@ -348,7 +355,7 @@ void fs_lookup(fuse_req_t req, fuse_ino_t parent_id, const char *name)
         op_reply_entry(op, op->ino, true);
         return;
     }
-    op->name_hash = hash_bytes(HASH_BASIS, name, strlen(name));
+    op->name_hash = tell_hash(parent_id, slice_of_text(name));
     error = repeated_failure(op);
     if (error) {
         op_fail(op, error);

@@ -22,7 +22,7 @@ bool state_is_fresh(const struct fs *fs, enum ino_view view, struct slice name, 
 
 bool state_is_told(const struct fs *fs, const struct ino *i)
 {
-    return notifier_is_done(fs->notifier, i->notice);
+    return notifier_is_done(fs->teller.notifier, i->notice);
 }
 
 struct file *state_file(const struct fs *fs, const struct ino *i)
@@ -53,28 +53,7 @@ double state_attr_timeout(const struct fs *fs, const struct ino *i)
     return i->known && state_is_told(fs, i) && (!f || TAILQ_EMPTY(&f->handles)) ? CACHE_S : 0;
 }
 
-/* ---- telling the kernel ---- */
-
-static void tell_attr(struct fs *fs, struct ino *i)
-{
-    if (i->lookups)
-        i->notice = notifier_queue(fs->notifier, NOTICE_ATTR, i->id, slice_of(NULL, 0));
-}
-
-static void tell_listing(struct fs *fs, struct ino *dir)
-{
-    dir->listing_kept = false;
-    dir->notice = notifier_queue(fs->notifier, NOTICE_LISTING, dir->id, slice_of(NULL, 0));
-}
-
-/* is_dir: a directory may stand on the name, and somebody in it. */
-static void tell_name(struct fs *fs, struct ino *dir, struct slice name, bool is_dir)
-{
-    if (fs->can_expire)
-        notifier_queue(fs->notifier, NOTICE_EXPIRE, dir->id, name);
-    else if (!is_dir) /* dropping the name would take his place from him: those have short timeouts instead */
-        notifier_queue(fs->notifier, NOTICE_NAME, dir->id, name);
-}
+/* ---- names ---- */
 
 /* The directory a key is listed in, and its name there. */
 static struct ino *parent_and_name(struct fs *fs, struct slice key, struct buf *ret_name)
@@ -117,14 +96,14 @@ static void expire_name(struct fs *fs, struct slice key, bool listing)
 
     dir = is_dir ? known_dir(fs, key) : dir_of_value(fs, key);
     if (parent && (parent->lookups || parent->id == INO_ROOT)) {
-        tell_name(fs, parent, buf_slice(&name), dir != NULL);
+        tell_name(&fs->teller, parent, buf_slice(&name), dir != NULL);
         if (listing)
-            tell_listing(fs, parent);
+            tell_listing(&fs->teller, parent);
     }
     if (dir && listing) {
         /* The key's own value has a name in the directory of the same name. */
-        tell_name(fs, dir, slice_of_text(is_dir ? "%empty" : "%value"), false);
-        tell_listing(fs, dir);
+        tell_name(&fs->teller, dir, slice_of_text(is_dir ? "%empty" : "%value"), false);
+        tell_listing(&fs->teller, dir);
     }
     buf_fini(&name);
 }
@@ -204,7 +183,7 @@ static void take_off(struct fs *fs, struct ino *i)
     ino_unlink(&fs->table, i);
     if (i->file)
         file_unlink(&fs->table.files, i->file);
-    tell_attr(fs, i);
+    tell_attr(&fs->teller, i);
 }
 
 /* A file that was made here is in the store, by us or by somebody else: it is the one that the handles opened. */
@@ -262,7 +241,7 @@ static void note_commit(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv
     if (i->page_rev != i->mod_rev)
         i->page_rev = 0;
     if (i != from) /* after a write the kernel asks for the attributes of that inode by itself */
-        tell_attr(fs, i);
+        tell_attr(&fs->teller, i);
 }
 
 void state_committed(struct fs *fs, struct slice key, const Mvccpb__KeyValue *kv, struct blob *value, const struct ino *from)
@@ -321,7 +300,7 @@ void state_content_changed(struct fs *fs, struct slice key)
     struct ino *i = ino_find(&fs->table, VIEW_PLAIN, INO_FILE, key);
 
     if (i)
-        tell_attr(fs, i);
+        tell_attr(&fs->teller, i);
 }
 
 void state_twin_changed(struct fs *fs, const struct ino *i)
@@ -331,7 +310,7 @@ void state_twin_changed(struct fs *fs, const struct ino *i)
     if (!plain)
         return;
     state_retire_readers(fs, plain);
-    tell_attr(fs, plain);
+    tell_attr(&fs->teller, plain);
 }
 
 void state_leave_file(struct fs *fs, struct file *f)
@@ -369,7 +348,7 @@ static void on_put(struct fs *fs, struct ino *i, const Mvccpb__KeyValue *kv)
     i->page_rev = 0;
     ino_set_value(&fs->table, i, b);
     blob_unref(b);
-    tell_attr(fs, i);
+    tell_attr(&fs->teller, i);
 }
 
 static void note_marker(struct fs *fs, struct slice key, bool there)
@@ -421,9 +400,9 @@ void state_drop_all(struct fs *fs)
             continue;
         i->known = i->marked = false;
         if (i->kind == INO_DIR)
-            tell_listing(fs, i);
+            tell_listing(&fs->teller, i);
         else
-            tell_attr(fs, i);
+            tell_attr(&fs->teller, i);
         if (i->linked && i->id != INO_ROOT)
             expire_name(fs, ino_key(i), false);
     }
