@@ -4,11 +4,13 @@
 import os
 import pathlib
 import sys
+import time
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
 
+import h2c  # noqa: E402
 import network  # noqa: E402
 import servers  # noqa: E402
 
@@ -18,6 +20,23 @@ ROUNDS_ASKED = int(os.environ.get("RAFTFS_ROUNDS", "0"))
 
 def rounds(handful):
     return ROUNDS_ASKED or handful
+
+REQUEST_SECONDS = 7  # a server gives up on a request after 5 s and two election timeouts
+
+
+def refused_in_time(node, *calls):
+    """All of (method, message) at once to a node without a quorum: each is answered, with an error. Returns how long that took."""
+    begin, channels = time.monotonic(), []
+    for path, message in calls:
+        channels.append(node.channel(4 * REQUEST_SECONDS))
+        channels[-1].send(path, message)
+    for channel in channels:
+        with channel, pytest.raises(h2c.CallFailed):
+            try:
+                channel.receive()
+            except OSError as error:
+                raise AssertionError("the server never answered") from error
+    return time.monotonic() - begin
 
 
 @pytest.fixture(scope="session")
