@@ -248,6 +248,17 @@ static struct guest *guest_find(struct peers *p, uint64_t id)
     return NULL;
 }
 
+/* Whoever dials us is there: no need to sit out the pause before the next attempt to reach it. */
+static void dial_back(struct peers *p, uint64_t id)
+{
+    struct peer *peer = peers_find(p, id);
+
+    if (peer->link.fd >= 0)
+        return;
+    peer->redial_ns = REDIAL_FIRST_NS;
+    loop_timer_set(p->options.loop, &peer->timer, loop_now_ns(p->options.loop));
+}
+
 static bool guest_greet(struct guest *guest, struct slice payload)
 {
     const struct peers_options *o = &guest->peers->options;
@@ -279,6 +290,7 @@ static bool guest_greet(struct guest *guest, struct slice payload)
     frame_append_greeting(&guest->link.out, &answer);
     link_flush_later(&guest->link);
     loop_timer_cancel(o->loop, &guest->timer);
+    dial_back(guest->peers, g.from);
     return true;
 }
 
