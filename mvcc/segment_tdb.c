@@ -105,7 +105,10 @@ static enum status write_records(const char *path, struct memtable *t, const str
     size_t count = memtable_count(t);
     struct tdb_context *tdb = tdb_for(path, (int)(count < 100 ? 101 : count | 1), 0, O_RDWR | O_CREAT | O_EXCL);
     bool ok = tdb != NULL;
+    int error;
 
+    if (tdb)
+        errno = 0;
     for (size_t i = 0; ok && i < count; i++) {
         uint8_t *record = memtable_record(t, i), key[KEY_BYTES];
         size_t len = record_len(record);
@@ -116,8 +119,13 @@ static enum status write_records(const char *path, struct memtable *t, const str
     ok = ok && store_meta(tdb, meta, state);
     if (ok && !no_sync)
         ok = fsync(tdb_fd(tdb)) == 0;
-    if (tdb && tdb_close(tdb) != 0)
+    /* Of what failed: closing may succeed and forget it. A file that cannot grow fails without any error of TDB's. */
+    error = errno ? errno : ENOSPC;
+    if (tdb && tdb_close(tdb) != 0 && ok) {
+        error = errno;
         ok = false;
+    }
+    errno = error;
     return ok ? ST_OK : fail(ret_error, ST_IO, path, "cannot be written");
 }
 
