@@ -229,6 +229,10 @@ void op_find_child(struct op *op, void (*found)(struct op *op, struct ino *i));
 /* An answer makes an inode known to the kernel. */
 void fs_count_lookup(struct fs *fs, struct ino *i);
 void op_reply_entry(struct op *op, struct ino *i, bool keep);
+/* Is op->key the marker of op->parent, and so the key of %empty in it? */
+bool op_is_marker(const struct op *op);
+/* Adds to op->request: nothing stands at op->key. Where it is a marker, a transaction that failed is tried once more, with op->attempts 1. */
+void op_if_no_file(struct op *op);
 struct file *op_pending(struct op *op); /* the child, if it was made here and is not in the store; no reference */
 /* The inode of a pending child. */
 struct ino *op_pending_ino(struct op *op, struct file *f);

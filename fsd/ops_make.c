@@ -8,6 +8,8 @@
 
 /* ---- directories ---- */
 
+static void make_dir(struct op *op);
+
 static void on_dir_made(struct op *op, enum status st, struct slice answer)
 {
     struct fs *fs = op->fs;
@@ -19,6 +21,10 @@ static void on_dir_made(struct op *op, enum status st, struct slice answer)
         return;
     }
     op_is_behind(op, VIEW_LINEARIZABLE, r->header);
+    if (!r->succeeded && op_is_marker(op) && !op->attempts++) {
+        make_dir(op);
+        return;
+    }
     if (!r->succeeded) {
         op_fail(op, EEXIST);
         return;
@@ -36,9 +42,10 @@ static void make_dir(struct op *op)
         op_fail(op, EEXIST);
         return;
     }
+    buf_clear(&op->request);
     ns_prefix_end(buf_slice(&op->end), &op->key2);
     if (buf_len(&op->key))
-        txn_if_create(&op->request, buf_slice(&op->key), slice_of(NULL, 0), 0);
+        op_if_no_file(op);
     txn_if_create(&op->request, buf_slice(&op->end), buf_slice(&op->key2), 0);
     txn_put(&op->request, TXN_THEN, buf_slice(&op->end), slice_of(NULL, 0), 0);
     op_call(op, PATH_TXN, false, on_dir_made);
@@ -71,6 +78,8 @@ static void reply_made(struct op *op)
         op_reply_entry(op, op->ino, op->ino->known);
 }
 
+static void make_file(struct op *op);
+
 static void on_file_made(struct op *op, enum status st, struct slice answer)
 {
     struct fs *fs = op->fs;
@@ -83,6 +92,10 @@ static void on_file_made(struct op *op, enum status st, struct slice answer)
         return;
     }
     op_is_behind(op, VIEW_LINEARIZABLE, r->header);
+    if (!r->succeeded && op_is_marker(op) && !op->attempts++) {
+        make_file(op);
+        return;
+    }
     kv = r->succeeded ? txn_kv(r, 1) : NULL;
     if (!kv) {
         op_fail(op, r->succeeded ? EIO : EEXIST);
@@ -102,7 +115,7 @@ static void make_file(struct op *op)
     struct range_args kv = {.key = buf_slice(&op->key), .keys_only = true};
 
     buf_clear(&op->request);
-    txn_if_create(&op->request, kv.key, slice_of(NULL, 0), 0);
+    op_if_no_file(op);
     if (buf_len(&op->end)) {
         ns_prefix_end(buf_slice(&op->end), &op->key2);
         txn_if_create(&op->request, buf_slice(&op->end), buf_slice(&op->key2), 0);

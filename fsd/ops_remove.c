@@ -115,7 +115,7 @@ static void remove_dir(struct op *op)
     buf_append_byte(&behind, 0); /* the first key behind the marker */
     txn_if_value(&op->request, buf_slice(&op->end), slice_of(NULL, 0));
     txn_if_create(&op->request, buf_slice(&behind), buf_slice(&op->key2), 0);
-    if (buf_len(&op->key) && !slice_equal(buf_slice(&op->key), ino_key(op->parent)))
+    if (buf_len(&op->key) && !op_is_marker(op))
         txn_if_create(&op->request, buf_slice(&op->key), slice_of(NULL, 0), 0);
     txn_delete(&op->request, TXN_THEN, buf_slice(&op->end), slice_of(NULL, 0));
     any.key = buf_slice(&op->end);

@@ -93,6 +93,7 @@ static void on_long_listed(struct op *op, int error)
     buf_append_slice(&op->name, child_component(l, found));
     set_keys(op);
     op_drop_listing(op);
+    buf_clear(&op->request); /* the listing's */
     go_on(op);
 }
 
@@ -162,6 +163,23 @@ void op_take_name(struct op *op, op_go_fn go)
     op_take_turn(op, f, on_turn);
 }
 
+/*
+ * Part of a transaction's condition: no file stands there. The key of %empty in D is D's own marker, which is no file while it has no
+ * value; one condition cannot say "not there, or without a value", so whoever makes %empty asks for the second first.
+ */
+void op_if_no_file(struct op *op)
+{
+    if (op_is_marker(op) && !op->attempts)
+        txn_if_value(&op->request, buf_slice(&op->key), slice_of(NULL, 0));
+    else
+        txn_if_create(&op->request, buf_slice(&op->key), slice_of(NULL, 0), 0);
+}
+
+bool op_is_marker(const struct op *op)
+{
+    return buf_len(&op->end) && slice_equal(buf_slice(&op->key), ino_key(op->parent));
+}
+
 /* ---- what stands there ---- */
 
 struct file *op_pending(struct op *op)
@@ -196,7 +214,7 @@ bool op_is_fresh(const struct op *op)
 /* D's marker, the key D itself, is the file %empty in D only when it has a value. */
 static bool is_file(const struct op *op, const Mvccpb__KeyValue *kv)
 {
-    return kv && (kv_size(kv) || !buf_len(&op->end) || !slice_equal(buf_slice(&op->key), ino_key(op->parent)));
+    return kv && (kv_size(kv) || !op_is_marker(op));
 }
 
 static struct ino *found_directory(struct op *op, const Mvccpb__KeyValue *first)
