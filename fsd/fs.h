@@ -229,7 +229,7 @@ void op_find_child(struct op *op, void (*found)(struct op *op, struct ino *i));
 /* An answer makes an inode known to the kernel. */
 void fs_count_lookup(struct fs *fs, struct ino *i);
 void op_reply_entry(struct op *op, struct ino *i, bool keep);
-/* Is op->key the marker of op->parent, and so the key of %empty in it? */
+/* Is op->key a directory's marker, and so the key of %empty in that directory? */
 bool op_is_marker(const struct op *op);
 /* Adds to op->request: nothing stands at op->key. Where it is a marker, a transaction that failed is tried once more, with op->attempts 1. */
 void op_if_no_file(struct op *op);
@@ -298,6 +298,8 @@ struct listing {
     size_t count, cap;
     int64_t rev;
     bool has_sizes;         /* the server told sizes and times */
+    bool has_marker;        /* the directory's marker is there, perhaps with a value */
+    unsigned asked;         /* for which keys beside those below (list.c) */
 };
 void listing_fini(struct listing *l);
 /* List op->parent into l at one revision; done(op, error). Uses the op's key, end, number. */

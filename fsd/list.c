@@ -14,6 +14,8 @@
 #define PAGE_MAX 4096
 #define RESTARTS_MAX 3
 
+enum { OWN_VALUE = 1, OWN_MARKER = 2 };
+
 void listing_fini(struct listing *l)
 {
     buf_fini(&l->bytes);
@@ -25,7 +27,7 @@ static void listing_clear(struct listing *l)
 {
     buf_clear(&l->bytes);
     l->count = 0;
-    l->has_sizes = false;
+    l->has_sizes = l->has_marker = false;
 }
 
 static struct child *add_child(struct listing *l, bool top, struct slice component, bool value)
@@ -68,6 +70,8 @@ static struct slice take_kv(struct op *op, const Mvccpb__KeyValue *kv)
     if (!component.len) {
         if (kv_size(kv)) /* with a value it is %empty, without it is the directory's own marker */
             add_file(l, top, component, false, kv);
+        else
+            l->has_marker = true; /* or its size is not told */
         return slice_of(NULL, 0);
     }
     if (!slash) {
@@ -147,35 +151,58 @@ static void fail(struct op *op, enum status st)
     }
 }
 
-/* %value: the key of the directory itself. */
-static void on_own_value(struct op *op, enum status st, struct slice answer)
+/*
+ * Beside the keys below: the key of the directory itself, which is %value in it; and its marker, which is %empty in it when it has a
+ * value, where the listing did not tell. A key that is a marker itself (of a directory named %empty) is no file without a value.
+ */
+static void on_own_keys(struct op *op, enum status st, struct slice answer)
 {
-    Etcdserverpb__RangeResponse *r = op_range_answer(op, &st, answer);
+    Etcdserverpb__TxnResponse *r = op_txn_answer(op, &st, answer);
+    struct slice prefix = ino_key(op->parent);
+    size_t at = 0;
 
     if (!r) {
         fail(op, st);
         return;
     }
-    if (r->n_kvs)
-        add_file(op->listing, false, slice_of_text("%value"), true, r->kvs[0]);
+    if (op->listing->asked & OWN_VALUE) {
+        const Mvccpb__KeyValue *kv = txn_kv(r, at++);
+        if (kv && (kv_size(kv) || prefix.data[prefix.len - 2] != '/'))
+            add_file(op->listing, false, slice_of_text("%value"), true, kv);
+    }
+    if (op->listing->asked & OWN_MARKER) {
+        const Mvccpb__KeyValue *kv = txn_kv(r, at);
+        if (kv && kv_size(kv))
+            add_file(op->listing, fs_is_top(op->fs, op->parent), slice_of(NULL, 0), false, kv);
+    }
     listing_finish(op);
 }
 
-static void ask_own_value(struct op *op)
+static void ask_own_keys(struct op *op)
 {
+    struct listing *l = op->listing;
     struct slice prefix = ino_key(op->parent);
-    struct range_args a = {.key = slice_of(prefix.data, prefix.len ? prefix.len - 1 : 0),
-                           .rev = op->listing->rev,
-                           .serializable = op->parent->view == VIEW_PLAIN && !op->linearizable,
-                           .keys_only = true};
+    struct range_args a = {.rev = l->rev, .serializable = op->parent->view == VIEW_PLAIN};
 
-    if (prefix.len < 2 || prefix.len <= buf_len(&op->fs->root)) {
-        listing_finish(op); /* the mount's root is no key's directory here */
-        return;
-    }
+    l->asked = 0;
     buf_clear(&op->request);
-    request_range(&op->request, &a);
-    op_call(op, PATH_RANGE, true, on_own_value);
+    /* The mount's root is no key's directory here. */
+    if (prefix.len >= 2 && prefix.len > buf_len(&op->fs->root)) {
+        l->asked |= OWN_VALUE;
+        a.key = slice_of(prefix.data, prefix.len - 1);
+        a.keys_only = l->has_sizes || prefix.data[prefix.len - 2] != '/';
+        txn_range(&op->request, TXN_THEN, &a);
+    }
+    if (l->has_marker && !l->has_sizes) {
+        l->asked |= OWN_MARKER;
+        a.key = prefix;
+        a.keys_only = false;
+        txn_range(&op->request, TXN_THEN, &a);
+    }
+    if (l->asked)
+        op_call(op, PATH_TXN, true, on_own_keys);
+    else
+        listing_finish(op);
 }
 
 /* Where the next page begins: behind the last key, or behind everything below the directory it stood for. */
@@ -214,7 +241,7 @@ static void on_page(struct op *op, enum status st, struct slice answer)
         used++;
     }
     if (!r->more) {
-        ask_own_value(op);
+        ask_own_keys(op);
         return;
     }
     /* Few children in a page: there is much below them, so ask for less; else for more. */

@@ -177,7 +177,9 @@ void op_if_no_file(struct op *op)
 
 bool op_is_marker(const struct op *op)
 {
-    return buf_len(&op->end) && slice_equal(buf_slice(&op->key), ino_key(op->parent));
+    struct slice key = buf_slice(&op->key);
+
+    return key.len && key.data[key.len - 1] == '/';
 }
 
 /* ---- what stands there ---- */
@@ -211,7 +213,7 @@ bool op_is_fresh(const struct op *op)
            (!buf_len(&op->end) || state_is_fresh(op->fs, view, buf_slice(&op->end), op->rev));
 }
 
-/* D's marker, the key D itself, is the file %empty in D only when it has a value. */
+/* A directory's marker is the file %empty in it (and %value in a directory of that name) only when it has a value. */
 static bool is_file(const struct op *op, const Mvccpb__KeyValue *kv)
 {
     return kv && (kv_size(kv) || !op_is_marker(op));
