@@ -160,11 +160,11 @@ static enum status check_owner(struct data_dir *d, const char *path, uint64_t me
 enum status data_dir_open(struct data_dir *d, const char *path, uint64_t cluster_id, uint64_t member_id,
                           const struct members *initial, struct error *ret_error)
 {
-    int dir_fd = -1, member_fd = -1;
+    int dir_fd = -1;
     char member_path[4096];
     enum status st;
 
-    *d = (struct data_dir){.lock_fd = -1};
+    *d = (struct data_dir){.lock_fd = -1, .member_fd = -1};
     st = open_private(path, &dir_fd, ret_error);
     if (st == ST_OK)
         st = take_lock(d, dir_fd, path, ret_error);
@@ -174,27 +174,48 @@ enum status data_dir_open(struct data_dir *d, const char *path, uint64_t cluster
                             (int)sizeof d->store_path))
         st = error_set(ret_error, ST_BAD_ARGUMENT, "data directory: the path is too long");
     if (st == ST_OK)
-        st = open_private(member_path, &member_fd, ret_error);
+        st = open_private(member_path, &d->member_fd, ret_error);
     if (st == ST_OK) {
-        st = identity_read(member_fd, d, ret_error);
+        st = identity_read(d->member_fd, d, ret_error);
         if (st == ST_NOT_FOUND)
-            st = identity_begin(member_fd, d, cluster_id, member_id, initial, ret_error);
+            st = identity_begin(d->member_fd, d, cluster_id, member_id, initial, ret_error);
         else if (st == ST_OK)
             st = check_owner(d, path, member_id, ret_error);
     }
     if (st == ST_OK && fsync(dir_fd) < 0)
         st = dir_error(ret_error, ST_IO, path, "cannot be synced");
+    if (st == ST_OK)
+        d->has_log = faccessat(d->member_fd, "begun", F_OK, 0) == 0;
     if (dir_fd >= 0)
         close(dir_fd);
-    if (member_fd >= 0)
-        close(member_fd);
     if (st != ST_OK)
         data_dir_close(d);
     return st;
 }
 
+enum status data_dir_log_begun(struct data_dir *d, struct error *ret_error)
+{
+    int fd;
+
+    if (d->has_log)
+        return ST_OK;
+    fd = openat(d->member_fd, "begun", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 || fsync(d->member_fd) < 0) {
+        enum status st = dir_error(ret_error, ST_IO, "member/begun", "cannot be made");
+        if (fd >= 0)
+            close(fd);
+        return st;
+    }
+    close(fd);
+    d->has_log = true;
+    return ST_OK;
+}
+
 void data_dir_close(struct data_dir *d)
 {
+    if (d->member_fd >= 0)
+        close(d->member_fd);
+    d->member_fd = -1;
     if (d->lock_fd >= 0)
         close(d->lock_fd);
     d->lock_fd = -1;

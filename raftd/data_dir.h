@@ -4,6 +4,7 @@
  *
  *     DIR/lock              held by flock(2) as long as the process lives
  *     DIR/member/identity   who this is and whom it began with; written once, when the member is born
+ *     DIR/member/begun      the log was begun once: where it is missing now, votes and entries were lost with it
  *     DIR/member/wal/       the log
  *     DIR/member/store/     segments
  *
@@ -21,11 +22,12 @@
 #include "raftd/node/members.h"
 
 struct data_dir {
-    int lock_fd; /* -1: not open */
+    int lock_fd, member_fd; /* -1: not open */
     char wal_path[4096], store_path[4096];
     uint64_t cluster_id, member_id;
     struct members initial;
     bool is_new; /* was born now */
+    bool has_log; /* it was begun once */
 };
 
 /*
@@ -36,6 +38,8 @@ struct data_dir {
  */
 enum status data_dir_open(struct data_dir *d, const char *path, uint64_t cluster_id, uint64_t member_id,
                           const struct members *initial, struct error *ret_error) MUST_CHECK;
+/* The log is there, and durable: from now on its absence is damage. Does nothing where that is known. */
+enum status data_dir_log_begun(struct data_dir *d, struct error *ret_error) MUST_CHECK;
 void data_dir_close(struct data_dir *d);
 
 #endif

@@ -296,6 +296,13 @@ static enum status open_storage(struct server *s, struct error *ret_error)
     if (wal_is_new && checkpoint.applied_index)
         return error_set(ret_error, ST_CORRUPT, "%s: the log is missing, but the store holds entries up to %" PRIu64,
                          s->dir.wal_path, checkpoint.applied_index);
+    /* A member that forgot its votes could vote again in the same term (Raft §5.2). */
+    if (wal_is_new && s->dir.has_log)
+        return error_set(ret_error, ST_CORRUPT, "%s: the log is missing, and with it what this member voted and stored",
+                         s->dir.wal_path);
+    st = data_dir_log_begun(&s->dir, ret_error);
+    if (st != ST_OK)
+        return st;
     s->wal_wake = loop_wake_new(s->loop, on_wal, s);
     s->storage = storage_thread_start(s->loop);
     return ST_OK;

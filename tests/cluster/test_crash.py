@@ -108,3 +108,13 @@ def test_kill_a_follower_under_writes(cluster):
             follower.start()
             writers.wait_for_more(50)
         writers.check(cluster)
+
+
+def test_restart_each_in_turn_under_writes(cluster):
+    """As an upgrade does: SIGTERM, status 0 although clients are at it, start again, the next."""
+    with Writers(list(cluster), b"rolling/") as writers:
+        for node in cluster:
+            writers.wait_for_more(50)
+            assert node.stop() == 0
+            node.start()
+    writers.check(cluster)

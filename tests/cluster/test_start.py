@@ -171,11 +171,37 @@ def test_damage_in_the_log_is_refused_with_its_place(node, tmp_path):
         assert len(kv.scan(channel, b"key/")) == 50
 
 
-def test_a_missing_log_is_refused(node, tmp_path):
+def test_a_missing_identity_is_refused(node, tmp_path):
     filled(node)
     node.stop()
     shutil.move(node.data_dir / "member" / "identity", tmp_path / "identity")
     assert "member/identity" in refused(node.command(), tmp_path)
+
+
+@pytest.mark.parametrize("what", ["directory", "segments"])
+def test_a_missing_log_is_refused(node, tmp_path, what):
+    """Also where the store holds nothing yet: it would be a member that forgot its votes."""
+    filled(node)
+    node.stop()
+    directory = node.data_dir / "member" / "wal"
+    if what == "directory":
+        shutil.rmtree(directory)
+    else:
+        for segment in wal_segments(node):
+            segment.unlink()
+    line = refused(node.command(), tmp_path)
+    assert "member/wal" in line and "missing" in line
+    assert "missing" in refused(node.command(), tmp_path), "the second attempt took it for a new one"
+
+
+def test_a_birth_that_was_cut_short_goes_on(raftd, tmp_path):
+    """Killed when the identity was there and the log was not: nothing was voted yet."""
+    node = servers.Node(raftd, tmp_path)
+    with node:
+        node.stop()
+        shutil.rmtree(node.data_dir / "member" / "wal")
+        (node.data_dir / "member" / "begun").unlink()
+        node.start()
 
 
 def test_a_damaged_identity_is_refused(node, tmp_path):
