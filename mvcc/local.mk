@@ -13,3 +13,11 @@ libmvcc_a_SOURCES = \
 	mvcc/store.c \
 	mvcc/watch.c mvcc/watch.h \
 	mvcc/write.c
+
+if HAVE_CMOCKA
+check_PROGRAMS += test_mvcc
+TESTS += test_mvcc
+test_mvcc_SOURCES = tests/unit/test_mvcc.c tests/unit/mvcc_model.c tests/unit/mvcc_model.h tests/unit/check.h
+test_mvcc_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_mvcc_LDADD = libmvcc.a libcommon.a $(TDB_LIBS) $(CMOCKA_LIBS)
+endif

@@ -182,7 +182,7 @@ static enum status range_grouped(struct walk *w)
     const struct keyindex *k;
     int64_t visited = 0;
 
-    while (w->emitting && (k = cursor_key(&c)) && is_inside(&q->span, k)) {
+    while ((w->emitting || q->count_only) && (k = cursor_key(&c)) && is_inside(&q->span, k)) {
         const struct version *v = keyindex_at(k, q->rev);
         size_t len = v ? group_len(q, keyindex_key(k)) : 0;
         if (slice_is_over(w, visited++, k))
@@ -192,13 +192,14 @@ static enum status range_grouped(struct walk *w)
             if (st != ST_OK)
                 return st;
             cursor_next(&c);
-        } else if (w->left-- <= 0) {
+        } else if (w->emitting && w->left-- <= 0) {
             w->result->more = true;
             w->emitting = false;
         } else {
             struct mvcc_kv group = {.group = true, .key = slice_of(k->key, len)};
             w->result->count++;
-            w->emitting = w->emit_fn(&group, w->arg);
+            if (w->emitting)
+                w->emitting = w->emit_fn(&group, w->arg);
             c = leave_group(w->store, c, group.key, q->delimiter);
         }
     }

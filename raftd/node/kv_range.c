@@ -235,7 +235,7 @@ static void finish(struct kv_range *x)
     if (x->sorted)
         write_sorted(x);
     wire_bool(x->out, RANGE_MORE, x->more);
-    wire_int(x->out, RANGE_COUNT, x->query.grouped ? x->passed : x->count);
+    wire_int(x->out, RANGE_COUNT, x->query.grouped && !x->query.count_only ? x->passed : x->count);
     wire_bool(x->out, RANGE_ATTRIBUTES, x->attributes);
     x->done = true;
 }
