@@ -14,3 +14,11 @@ libcommon_a_SOURCES = \
 	common/rng.c common/rng.h \
 	common/slice.h \
 	common/status.c common/status.h
+
+if HAVE_CMOCKA
+check_PROGRAMS += test_common
+TESTS += test_common
+test_common_SOURCES = tests/unit/test_common.c tests/unit/check.h
+test_common_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_common_LDADD = libcommon.a $(CMOCKA_LIBS)
+endif

@@ -19,6 +19,18 @@ libpeer_a_SOURCES = \
 	raftd/peer/link.c raftd/peer/link.h \
 	raftd/peer/peers.c raftd/peer/peers.h
 
+if HAVE_CMOCKA
+check_PROGRAMS += test_kv test_codecs
+TESTS += test_kv test_codecs
+node_test_libs = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
+test_kv_SOURCES = tests/unit/test_kv.c tests/unit/check.h
+test_kv_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+test_kv_LDADD = $(node_test_libs)
+test_codecs_SOURCES = tests/unit/test_codecs.c tests/unit/check.h raftd/peer/frame.c raftd/peer/frame.h
+test_codecs_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+test_codecs_LDADD = $(node_test_libs)
+endif
+
 bin_PROGRAMS += raftd/raftd
 raftd_raftd_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 raftd_raftd_SOURCES = \
