@@ -94,6 +94,10 @@ AC_DEFUN([RAFTFS_SANITIZER], [
     [''|no], [enable_sanitizer=],
     [yes], [AC_MSG_ERROR([--enable-sanitizer needs a list, such as address,undefined])],
     [SAN_CFLAGS="-fsanitize=$enable_sanitizer -fno-sanitize-recover=all -fno-omit-frame-pointer"])
+  AC_ARG_ENABLE([fuzzers],
+    [AS_HELP_STRING([--enable-fuzzers], [build tests/fuzz with libFuzzer (needs CC=clang)])], [], [enable_fuzzers=no])
+  AS_IF([test "$enable_fuzzers" = yes], [SAN_CFLAGS="$SAN_CFLAGS -fsanitize=fuzzer-no-link"])
+  AM_CONDITIONAL([FUZZERS], [test "$enable_fuzzers" = yes])
   AC_SUBST([SAN_CFLAGS])
 ])
 

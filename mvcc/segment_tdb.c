@@ -333,6 +333,28 @@ static bool read_file(const char *path, struct buf *out)
     return ok;
 }
 
+/* All changes of the segment's revisions, in order and nothing else: what the index takes for granted. */
+static bool side_is_whole(const struct segment *s, struct reader r)
+{
+    int64_t last_main = s->meta.first_rev - 1;
+    uint32_t next_sub = 0;
+    uint64_t count = 0;
+
+    for (; reader_left(&r) && !r.bad; count++) {
+        int64_t main = (int64_t)read_le64(&r);
+        uint32_t sub = read_le32(&r) & ~(1u << 31);
+        read_slice(&r, read_le32(&r));
+        if (main == last_main + 1 && main < s->meta.next_rev && sub == 0) {
+            last_main = main;
+            next_sub = 0;
+        } else if (main != last_main || sub != next_sub || !count) {
+            return false;
+        }
+        next_sub++;
+    }
+    return !r.bad && count == s->meta.record_count && last_main == s->meta.next_rev - 1;
+}
+
 /* False: it is not there, damaged, or of another segment. Nothing was called then. */
 static bool read_side(const struct segment *s, segment_key_fn key_fn, void *arg)
 {
@@ -347,12 +369,12 @@ static bool read_side(const struct segment *s, segment_key_fn key_fn, void *arg)
          get_le64(b.data + 16) == s->meta.sequence && get_le64(b.data + 24) == s->meta.record_count;
     r = reader_of(buf_slice(&b));
     read_bytes(&r, SIDE_HEADER_BYTES);
+    ok = ok && side_is_whole(s, r);
     while (ok && reader_left(&r)) {
         int64_t main = (int64_t)read_le64(&r);
         uint32_t sub = read_le32(&r);
         struct slice key = read_slice(&r, read_le32(&r));
-        if (!r.bad)
-            key_fn(arg, key, main, sub & ~(1u << 31), sub >> 31);
+        key_fn(arg, key, main, sub & ~(1u << 31), sub >> 31);
     }
     buf_fini(&b);
     return ok;

@@ -51,3 +51,47 @@ tests_sim_test_sim_SOURCES = \
 	tests/sim/world.c tests/sim/world.h \
 	tests/unit/memory_disk.c tests/unit/memory_disk.h
 tests_sim_test_sim_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS)
+
+# Fuzz targets: with --enable-fuzzers for a fuzzer, else as tests over their corpus.
+fuzz_programs = tests/fuzz/fuzz_frame tests/fuzz/fuzz_text tests/fuzz/fuzz_raft tests/fuzz/fuzz_wal tests/fuzz/fuzz_segment \
+	tests/fuzz/fuzz_apply
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/make-corpus
+if FUZZERS
+noinst_PROGRAMS += $(fuzz_programs)
+fuzz_main =
+fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+check_PROGRAMS += $(fuzz_programs)
+TESTS += $(fuzz_programs)
+fuzz_main = tests/fuzz/replay.c
+fuzz_ldflags = $(AM_LDFLAGS)
+endif
+fuzz_cflags = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
+fuzz_libs = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS)
+
+tests_fuzz_fuzz_frame_SOURCES = tests/fuzz/fuzz_frame.c tests/fuzz/fuzz.h $(fuzz_main) raftd/peer/frame.c raftd/peer/frame.h
+tests_fuzz_fuzz_frame_CFLAGS = $(fuzz_cflags)
+tests_fuzz_fuzz_frame_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_frame_LDADD = libraft.a libcommon.a
+tests_fuzz_fuzz_text_SOURCES = tests/fuzz/fuzz_text.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_text_CFLAGS = $(fuzz_cflags)
+tests_fuzz_fuzz_text_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_text_LDADD = libfsd.a libnet.a libcommon.a $(NET_LIBS)
+tests_fuzz_fuzz_raft_SOURCES = tests/fuzz/fuzz_raft.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_raft_CFLAGS = $(fuzz_cflags)
+tests_fuzz_fuzz_raft_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_raft_LDADD = libraft.a libcommon.a
+tests_fuzz_fuzz_wal_SOURCES = tests/fuzz/fuzz_wal.c tests/fuzz/fuzz.h $(fuzz_main) \
+	tests/unit/memory_disk.c tests/unit/memory_disk.h
+tests_fuzz_fuzz_wal_CFLAGS = $(fuzz_cflags)
+tests_fuzz_fuzz_wal_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_wal_LDADD = libwal.a libraft.a libcommon.a
+tests_fuzz_fuzz_segment_SOURCES = tests/fuzz/fuzz_segment.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_segment_CFLAGS = $(fuzz_cflags)
+tests_fuzz_fuzz_segment_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_segment_LDADD = libmvcc.a libcommon.a $(TDB_LIBS)
+tests_fuzz_fuzz_apply_SOURCES = tests/fuzz/fuzz_apply.c tests/fuzz/fuzz.h $(fuzz_main) \
+	tests/unit/memory_disk.c tests/unit/memory_disk.h
+tests_fuzz_fuzz_apply_CFLAGS = $(fuzz_cflags)
+tests_fuzz_fuzz_apply_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_apply_LDADD = $(fuzz_libs)

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Peer frames: any bytes, and any payload behind a right checksum. What is decoded comes back from its encoding. */
+#include <stdlib.h>
+
+#include "common/mem.h"
+#include "raftd/peer/frame.h"
+#include "tests/fuzz/fuzz.h"
+
+static void try_payload(struct slice payload)
+{
+    struct raft_message m, again;
+    struct greeting g;
+    struct buf b = {0};
+    struct slice back;
+    size_t len;
+
+    if (frame_kind(payload) == FRAME_REFUSAL)
+        INVARIANT(frame_refusal_text(payload).len == payload.len - 1);
+    if (frame_decode_greeting(payload, &g) == ST_OK) {
+        frame_append_greeting(&b, &g);
+        INVARIANT(frame_next(buf_slice(&b), &back, &len) == ST_OK && slice_equal(back, payload));
+        buf_clear(&b);
+    }
+    if (frame_decode_message(payload, &m) == ST_OK) {
+        frame_append_message(&b, &m);
+        INVARIANT(frame_next(buf_slice(&b), &back, &len) == ST_OK && back.len == payload.len);
+        INVARIANT(frame_decode_message(back, &again) == ST_OK && again.entry_count == m.entry_count);
+        frame_free_message(&again);
+        frame_free_message(&m);
+    }
+    buf_fini(&b);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct slice rest = slice_of(data, size), payload;
+    size_t len;
+
+    while (frame_next(rest, &payload, &len) == ST_OK) {
+        try_payload(payload);
+        rest = slice_of(rest.data + len, rest.len - len);
+    }
+    try_payload(slice_of(data, size));
+    return 0;
+}
