@@ -57,8 +57,8 @@ says 'leads; logs and data' start
 says 'runs already' start a
 says '^leader: [abc]$' status
 mounted=''
-why="no /dev/fuse"
-if [ -c /dev/fuse ]; then
+why="no /dev/fuse, or closed to us"
+if [ -c /dev/fuse ] && [ -w /dev/fuse ]; then
     says '^c is mounted' mount
     mounted=yes
     says '^10$' try
