@@ -201,7 +201,7 @@ int call_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t
     put_bytes(p, call->out.data + call->out.start, len);
     buf_commit(sc->fill, GRPC_HTTP2_HEAD_BYTES + len);
     output_drop(call, len);
-    if (call->was_full && !call->finished && buf_len(&call->out) < WATCH_QUEUE_BYTES_MAX / 2) {
+    if (call->was_full && !call->finished && !grpc_call_is_full(call) && buf_len(&call->out) < WATCH_QUEUE_BYTES_MAX / 2) {
         call->was_full = false;
         call_also(call, &sc->writable);
         loop_task_queue(sc->server->options.loop, &sc->resume);
@@ -313,7 +313,21 @@ bool grpc_call_is_canceled(const struct grpc_call *call)
 
 bool grpc_call_is_full(const struct grpc_call *call)
 {
-    return buf_len(&call->out) > WATCH_QUEUE_BYTES_MAX;
+    size_t unsent = buf_len(&call->out);
+
+    if (!call->sc)
+        return false;
+    if (!call->method->client_streams)
+        return call->sc->output_bytes >= CONN_OUTPUT_BYTES_MAX;
+    /* With nothing unsent of its own there would be nobody to wake it. */
+    return unsent > WATCH_QUEUE_BYTES_MAX || (unsent && call->sc->output_bytes >= CONN_OUTPUT_BYTES_MAX);
+}
+
+void grpc_call_hold(struct grpc_call *call)
+{
+    INVARIANT(call->method->on_writable && !call->method->client_streams);
+    if (call->sc && !call->finished)
+        call_also(call, &call->sc->held);
 }
 
 uint8_t *grpc_call_message(struct grpc_call *call, size_t len)
@@ -354,8 +368,10 @@ void grpc_call_take_message(struct grpc_call *call, struct buf *message)
             call->out = *message;
             *message = (struct buf){0};
         }
-        if (call->method->client_streams)
+        if (call->method->client_streams) {
             call_wake(call);
+            call->was_full |= grpc_call_is_full(call);
+        }
     }
     buf_fini(message);
 }

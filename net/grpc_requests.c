@@ -76,14 +76,15 @@ static void refuse_frame(struct grpc_call *call, enum status st, uint32_t len)
     }
 }
 
-/* Whole messages of a streaming call, as they come. */
+/* Whole messages of a streaming call, as they come and as there is room for answers. */
 static void take_stream(struct grpc_call *call)
 {
     struct slice message;
     uint32_t len = 0;
     enum status st;
 
-    while (call->sc && !call->finished) {
+    /* Also a stream's messages wait while its answers are not taken: each may be answered with more than it has. */
+    while (call->sc && !call->finished && !call->was_full) {
         st = grpc_frame_next(buf_slice(&call->in), call->server->options.message_bytes_max, &message, &len);
         if (st == ST_NOT_FOUND)
             return;
@@ -124,6 +125,25 @@ static void take_or_hold(struct grpc_call *call)
         take_unary(call);
 }
 
+/* A streaming call, all of whose messages the client has sent: have they been taken, too? */
+static void end_of_stream(struct grpc_call *call)
+{
+    if (call->finished || call->was_full)
+        return;
+    if (buf_len(&call->in))
+        call_refuse(call, ST_BAD_MESSAGE, "grpc: the stream ended within a message");
+    else if (!call->started)
+        call_refuse(call, ST_OK, NULL); /* said nothing and went: nothing to answer */
+    else if (call->method->on_half_close)
+        call->method->on_half_close(call, call->server->options.service_arg);
+}
+
+static void tell_writable(struct grpc_call *call)
+{
+    if (call->with_handler && call->method->on_writable)
+        call->method->on_writable(call, call->server->options.service_arg);
+}
+
 void requests_resume(void *arg)
 {
     struct server_conn *sc = arg;
@@ -131,12 +151,19 @@ void requests_resume(void *arg)
 
     while ((call = TAILQ_FIRST(&sc->writable))) {
         call_also(call, NULL);
-        if (call->with_handler && call->method->on_writable)
-            call->method->on_writable(call, sc->server->options.service_arg);
+        tell_writable(call);
+        take_stream(call);
+        if (call->half_closed)
+            end_of_stream(call);
+        if (call->finished)
+            call_input_drop(call, buf_len(&call->in));
     }
     while (sc->output_bytes < CONN_OUTPUT_BYTES_MAX && (call = TAILQ_FIRST(&sc->held))) {
         call_also(call, NULL);
-        take_unary(call);
+        if (call->started)
+            tell_writable(call);
+        else
+            take_unary(call);
     }
 }
 
@@ -186,14 +213,10 @@ static void on_end_stream(struct grpc_call *call)
     call->half_closed = true;
     if (call->finished)
         return;
-    if (!call->method->client_streams)
+    if (call->method->client_streams)
+        end_of_stream(call);
+    else
         take_or_hold(call);
-    else if (buf_len(&call->in))
-        call_refuse(call, ST_BAD_MESSAGE, "grpc: the stream ended within a message");
-    else if (!call->started)
-        call_refuse(call, ST_OK, NULL); /* said nothing and went: nothing to answer */
-    else if (call->method->on_half_close)
-        call->method->on_half_close(call, call->server->options.service_arg);
 }
 
 /* ---- headers ---- */
@@ -201,6 +224,23 @@ static void on_end_stream(struct grpc_call *call)
 static void on_deadline(void *arg)
 {
     call_refuse(arg, ST_DEADLINE, NULL);
+}
+
+/* In the words of gRPC's own servers. */
+static void refuse_unknown(struct grpc_call *call)
+{
+    nghttp2_vec path = {.base = NULL, .len = 0};
+    size_t slash;
+    char text[300];
+
+    if (call->meta[META_UNKNOWN_PATH])
+        path = nghttp2_rcbuf_get_buf(call->meta[META_UNKNOWN_PATH]);
+    for (slash = path.len; slash > 1 && path.base[slash - 1] != '/';)
+        slash--;
+    if (slash > 1)
+        snprintf(text, sizeof text, "unknown method %.*s for service %.*s", (int)(path.len - slash < 100 ? path.len - slash : 100),
+                 (const char *)path.base + slash, (int)(slash - 2 < 100 ? slash - 2 : 100), (const char *)path.base + 1);
+    call_refuse(call, ST_UNKNOWN_METHOD, slash > 1 ? text : NULL);
 }
 
 /* All headers are there: is it a call of ours? */
@@ -214,7 +254,7 @@ static void on_request_headers(struct grpc_call *call)
     } else if (!call->is_grpc) {
         call_refuse_http(call, 415);
     } else if (!call->method) {
-        call_refuse(call, ST_UNKNOWN_METHOD, NULL);
+        refuse_unknown(call);
     } else if (call->deadline_ns != INT64_MAX) {
         loop_timer_init(&call->timer, on_deadline, call);
         loop_timer_set(l, &call->timer, call->deadline_ns);
@@ -260,10 +300,13 @@ static void take_header(struct grpc_call *call, nghttp2_vec name, nghttp2_vec va
 {
     switch (name.len) {
     case 5:
-        if (IS(name, ":path"))
+        if (IS(name, ":path")) {
             call->method = find_method(call->server, value);
-        else if (IS(name, "token"))
+            if (!call->method)
+                keep(call, META_UNKNOWN_PATH, value_buf);
+        } else if (IS(name, "token")) {
             keep(call, META_TOKEN, value_buf);
+        }
         break;
     case 7:
         if (IS(name, ":method"))
@@ -359,6 +402,10 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     }
     if (frame->hd.type == NGHTTP2_DATA && !frame->hd.length && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         server_conn_offence(sc, "too many empty frames");
+    /* RFC 9113 8.1: after the request's own headers there are only trailers, at its end. */
+    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat != NGHTTP2_HCAT_REQUEST &&
+        !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+        server_conn_offence(sc, "too many headers");
     call = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     if (!call)
         return 0;

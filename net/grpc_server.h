@@ -32,7 +32,8 @@ struct grpc_method {
     void (*on_half_close)(struct grpc_call *call, void *service_arg); /* streaming methods; may be NULL */
     /* The client has gone or reset the stream: nothing more can be sent. May be NULL for handlers that never wait. */
     void (*on_cancel)(struct grpc_call *call, void *service_arg);
-    /* A streaming call whose unsent output fell below half its bound after grpc_call_is_full was true. May be NULL. */
+    /* A streaming call whose unsent output fell below half its bound after grpc_call_is_full was true, or a unary one that was
+     * held and whose connection takes answers again. May be NULL. */
     void (*on_writable)(struct grpc_call *call, void *service_arg);
 };
 
@@ -77,8 +78,14 @@ uint8_t *grpc_call_message(struct grpc_call *call, size_t len);
  * (net/grpc_text.h), then the message, and is taken: it is empty after.
  */
 void grpc_call_take_message(struct grpc_call *call, struct buf *message);
-/* The stream's unsent output is over WATCH_QUEUE_BYTES_MAX: a streaming handler should stop until on_writable. */
+/*
+ * The stream's unsent output is over WATCH_QUEUE_BYTES_MAX, or its connection's over CONN_OUTPUT_BYTES_MAX: a streaming handler
+ * should stop until on_writable; no message of the stream is given to it before. A unary handler that waited before its
+ * answer should hold it.
+ */
 bool grpc_call_is_full(const struct grpc_call *call);
+/* on_writable is called when the connection has room. Only for unary methods that have one. */
+void grpc_call_hold(struct grpc_call *call);
 
 /* End the call with a status: trailers with code and text. text NULL: the table's. Frees the call. */
 void grpc_call_finish(struct grpc_call *call, enum status st, const char *text);

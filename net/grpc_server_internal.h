@@ -18,7 +18,7 @@
 #define GRPC_HTTP2_HEAD_BYTES 9 /* of every frame, RFC 9113 4.1 */
 
 /* The request's headers that are kept. */
-enum { META_TOKEN, META_AUTHORIZATION, META_HASLEADER, META_CLIENT_VERSION, META_COUNT };
+enum { META_TOKEN, META_AUTHORIZATION, META_HASLEADER, META_CLIENT_VERSION, META_UNKNOWN_PATH, META_COUNT };
 
 TAILQ_HEAD(call_list, grpc_call);
 
@@ -36,7 +36,7 @@ struct server_conn {
     int64_t sent_at_ns;        /* the last part of an answer */
     struct loop_timer patience;
     struct call_list calls;    /* all, in the order they came */
-    struct call_list held;     /* unary, whole, waiting for output_bytes to fall */
+    struct call_list held;     /* unary, waiting for output_bytes to fall: with their request, or their handlers to answer */
     struct call_list writable; /* their handlers are to be told */
     struct loop_task resume;   /* for the two lists above */
     TAILQ_ENTRY(server_conn) link;
@@ -55,7 +55,7 @@ struct grpc_call {
     bool deferred;     /* nghttp2 asked for data when there was none */
     bool finished;     /* status and text stand; nothing may be added */
     bool canceled;     /* its handler knows that nobody waits */
-    bool was_full;
+    bool was_full;     /* streaming: nothing is taken in until on_writable */
     size_t header_bytes;
     struct buf in, out;
     nghttp2_rcbuf *meta[META_COUNT];
