@@ -19,8 +19,11 @@ if HAVE_CMOCKA
 net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 net_test_libs = libnet.a libcommon.a $(CMOCKA_LIBS) $(NET_LIBS)
 
-check_PROGRAMS += test_net_loop test_net_socket test_net_url test_grpc_text
-TESTS += test_net_loop test_net_socket test_net_url test_grpc_text
+check_PROGRAMS += test_net_conn test_net_loop test_net_socket test_net_url test_grpc_text
+TESTS += test_net_conn test_net_loop test_net_socket test_net_url test_grpc_text
+test_net_conn_SOURCES = tests/unit/test_net_conn.c tests/unit/check.h
+test_net_conn_CFLAGS = $(net_test_cflags)
+test_net_conn_LDADD = $(net_test_libs)
 test_net_loop_SOURCES = tests/unit/test_net_loop.c tests/unit/check.h
 test_net_loop_CFLAGS = $(net_test_cflags)
 test_net_loop_LDADD = $(net_test_libs)

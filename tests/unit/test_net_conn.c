@@ -12,7 +12,7 @@
 #include "net/conn.h"
 #include "net/loop.h"
 
-#define ALL_BYTES (6u * CONN_OUTPUT_BYTES_MAX + 12345u)
+#define ALL_BYTES (40u * CONN_WRITE_BYTES_MAX + 12345u)
 #define PIECE_BYTES 16384u
 #define PATIENCE_NS (20 * NS_PER_S)
 
@@ -26,7 +26,7 @@ static void talk(void *arg, struct buf *out)
 {
     struct talker *t = arg;
 
-    while (t->left && buf_len(out) < CONN_OUTPUT_BYTES_MAX) {
+    while (t->left && buf_len(out) < CONN_WRITE_BYTES_MAX) {
         size_t n = t->left < PIECE_BYTES ? t->left : PIECE_BYTES;
         memset(buf_reserve(out, n), 'x', n);
         buf_commit(out, n);
