@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <uthash.h>
 
 #include "common/clock.h"
 #include "common/limits.h"
@@ -20,11 +21,13 @@ enum { EVENT_TYPE = 1, EVENT_KV = 2, EVENT_PREV = 3 };
 #define NO_WATCH_ID (-1)
 #define CATCH_UP_EVENTS 1000 /* a slice of history: about a millisecond of the loop */
 #define FRAGMENT_BYTES_MAX (REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES_MAX)
+#define EVENTS_KEEP_BYTES 4096u /* of the room for events of a watch: there may be WATCHES_MAX */
 #define PROGRESS_NOTIFY_NS (600 * NS_PER_S) /* etcd: --watch-progress-notify-interval */
 
 struct watch {
     struct watch_stream *stream;
     int64_t id;
+    mvcc_rev start_rev; /* 0: from when it was made */
     struct watcher *watcher;
     bool no_put, no_delete, prev_kv, fragment, attributes, progress_notify;
     bool quiet;        /* no event since the last notice of progress */
@@ -32,6 +35,7 @@ struct watch {
     bool dirty;
     TAILQ_ENTRY(watch) link;
     TAILQ_ENTRY(watch) dirty_link;
+    UT_hash_handle hh; /* by id */
 };
 
 struct watch_stream {
@@ -40,7 +44,9 @@ struct watch_stream {
     bool wants_leader;
     int64_t next_id;
     unsigned count;
+    size_t collected_bytes; /* of events of all its watches */
     struct watch_list watches;
+    struct watch *by_id;
     struct loop_timer progress;
     TAILQ_ENTRY(watch_stream) link;
 };
@@ -85,7 +91,10 @@ static void send_events(struct watch *w, bool fragment)
     struct reply r = {.id = w->id, .fragment = fragment};
 
     send_reply(w->stream, &r, buf_slice(&w->events));
+    w->stream->collected_bytes -= buf_len(&w->events);
     buf_clear(&w->events);
+    if (w->events.cap > EVENTS_KEEP_BYTES)
+        buf_fini(&w->events);
     w->quiet = false;
 }
 
@@ -123,17 +132,21 @@ static void encode_event(struct watch *w, const struct mvcc_event *e)
 static bool on_event(void *watcher_arg, const struct mvcc_event *e)
 {
     struct watch *w = watcher_arg;
+    struct watch_stream *s = w->stream;
+    size_t before;
 
     if (e->is_delete ? w->no_delete : w->no_put)
         return true;
     if (w->fragment && buf_len(&w->events) > FRAGMENT_BYTES_MAX - REQUEST_BYTES_MAX)
         send_events(w, true);
+    before = buf_len(&w->events);
     encode_event(w, e);
+    s->collected_bytes += buf_len(&w->events) - before;
     if (!w->dirty) {
         w->dirty = true;
-        TAILQ_INSERT_TAIL(&w->stream->api->dirty, w, dirty_link);
+        TAILQ_INSERT_TAIL(&s->api->dirty, w, dirty_link);
     }
-    return buf_len(&w->events) < WATCH_QUEUE_BYTES_MAX && !grpc_call_is_full(w->stream->call);
+    return s->collected_bytes < WATCH_QUEUE_BYTES_MAX && !grpc_call_is_full(s->call);
 }
 
 static void catch_up_soon(struct api *a)
@@ -195,19 +208,22 @@ static struct watch *find_watch(struct watch_stream *s, int64_t id)
 {
     struct watch *w;
 
-    TAILQ_FOREACH(w, &s->watches, link)
-        if (w->id == id)
-            return w;
-    return NULL;
+    HASH_FIND(hh, s->by_id, &id, sizeof id, w);
+    return w;
 }
 
 static void watch_free(struct watch *w)
 {
+    struct watch_stream *s = w->stream;
+
     if (w->dirty)
-        TAILQ_REMOVE(&w->stream->api->dirty, w, dirty_link);
-    watch_remove(w->stream->api->hub, w->watcher);
-    TAILQ_REMOVE(&w->stream->watches, w, link);
-    w->stream->count--;
+        TAILQ_REMOVE(&s->api->dirty, w, dirty_link);
+    watch_remove(s->api->hub, w->watcher);
+    TAILQ_REMOVE(&s->watches, w, link);
+    HASH_DEL(s->by_id, w);
+    s->count--;
+    s->api->watch_count--;
+    s->collected_bytes -= buf_len(&w->events);
     buf_fini(&w->events);
     free(w);
 }
@@ -229,6 +245,7 @@ static void set_filters(struct watch *w, const Etcdserverpb__WatchCreateRequest 
         w->no_put |= r->filters[i] == ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NOPUT;
         w->no_delete |= r->filters[i] == ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NODELETE;
     }
+    w->start_rev = r->start_revision;
     w->prev_kv = r->prev_kv;
     w->fragment = r->fragment;
     w->attributes = r->attributes;
@@ -253,7 +270,7 @@ static void create_watch(struct watch_stream *s, const Etcdserverpb__WatchCreate
         refuse_create(s, "mvcc: duplicate watch ID provided on the WatchStream", 0);
         return;
     }
-    if (s->count >= WATCHES_PER_STREAM_MAX) {
+    if (s->count >= WATCHES_PER_STREAM_MAX || a->watch_count >= WATCHES_MAX) {
         refuse_create(s, status_text(ST_TOO_MANY_REQUESTS), 0);
         return;
     }
@@ -283,7 +300,9 @@ static void create_watch(struct watch_stream *s, const Etcdserverpb__WatchCreate
         return;
     }
     TAILQ_INSERT_TAIL(&s->watches, w, link);
+    HASH_ADD(hh, s->by_id, id, sizeof w->id, w);
     s->count++;
+    a->watch_count++;
     send_reply(s, &reply, slice_of(NULL, 0));
     if (!watch_is_synced(w->watcher))
         catch_up_soon(a);
@@ -300,7 +319,15 @@ static void cancel_watch(struct watch_stream *s, int64_t id)
     send_reply(s, &r, slice_of(NULL, 0));
 }
 
-/* "Everything up to R was sent": only true if every watch is in step and nothing is collected or unpublished. */
+/* Was everything up to now sent to it? Of one that waits for a revision to come etcd makes no such claim. */
+static bool is_in_step(const struct watch *w)
+{
+    const struct api *a = w->stream->api;
+
+    return !w->dirty && watch_is_synced(w->watcher) && w->start_rev <= revision_now(a) &&
+           watch_position(a->hub, w->watcher) == revision_now(a);
+}
+
 static void report_progress(struct watch_stream *s)
 {
     struct reply r = {.id = NO_WATCH_ID};
@@ -309,7 +336,7 @@ static void report_progress(struct watch_stream *s)
     if (TAILQ_EMPTY(&s->watches))
         return;
     TAILQ_FOREACH(w, &s->watches, link)
-        if (!watch_is_synced(w->watcher) || w->dirty || watch_position(s->api->hub, w->watcher) != revision_now(s->api))
+        if (!is_in_step(w))
             return;
     send_reply(s, &r, slice_of(NULL, 0));
 }
@@ -322,8 +349,7 @@ static void on_progress_time(void *arg)
     TAILQ_FOREACH(w, &s->watches, link)
     {
         struct reply r = {.id = w->id};
-        if (w->progress_notify && w->quiet && !w->dirty && watch_is_synced(w->watcher) &&
-            watch_position(s->api->hub, w->watcher) == revision_now(s->api))
+        if (w->progress_notify && w->quiet && is_in_step(w))
             send_reply(s, &r, slice_of(NULL, 0));
         w->quiet = true;
     }
