@@ -18,12 +18,12 @@ static void try_payload(struct slice payload)
         INVARIANT(frame_refusal_text(payload).len == payload.len - 1);
     if (frame_decode_greeting(payload, &g) == ST_OK) {
         frame_append_greeting(&b, &g);
-        INVARIANT(frame_next(buf_slice(&b), &back, &len) == ST_OK && slice_equal(back, payload));
+        INVARIANT(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &back, &len) == ST_OK && slice_equal(back, payload));
         buf_clear(&b);
     }
     if (frame_decode_message(payload, &m) == ST_OK) {
         frame_append_message(&b, &m);
-        INVARIANT(frame_next(buf_slice(&b), &back, &len) == ST_OK && back.len == payload.len);
+        INVARIANT(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &back, &len) == ST_OK && back.len == payload.len);
         INVARIANT(frame_decode_message(back, &again) == ST_OK && again.entry_count == m.entry_count);
         frame_free_message(&again);
         frame_free_message(&m);
@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice rest = slice_of(data, size), payload;
     size_t len;
 
-    while (frame_next(rest, &payload, &len) == ST_OK) {
+    while (frame_next(rest, PEER_FRAME_BYTES_MAX, &payload, &len) == ST_OK) {
         try_payload(payload);
         rest = slice_of(rest.data + len, rest.len - len);
     }

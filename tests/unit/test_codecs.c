@@ -67,8 +67,8 @@ static void every_message_comes_back_as_it_was(void **state)
         size_t len;
         frame_append_message(&b, &m);
         for (size_t cut = 0; cut < buf_len(&b); cut += 1 + rng_below(&rng, 40))
-            assert_int_equal(frame_next(slice_of(b.data, cut), &payload, &len), ST_NOT_FOUND);
-        assert_int_equal(frame_next(buf_slice(&b), &payload, &len), ST_OK);
+            assert_int_equal(frame_next(slice_of(b.data, cut), PEER_FRAME_BYTES_MAX, &payload, &len), ST_NOT_FOUND);
+        assert_int_equal(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &payload, &len), ST_OK);
         assert_int_equal(len, buf_len(&b));
         assert_int_equal(frame_kind(payload), FRAME_MESSAGE);
         assert_int_equal(frame_decode_message(payload, &back), ST_OK);
@@ -96,7 +96,7 @@ static void a_flipped_byte_of_a_frame_is_noticed(void **state)
             struct slice payload;
             size_t len;
             b.data[at] ^= (uint8_t)(1u << bit);
-            assert_int_not_equal(frame_next(buf_slice(&b), &payload, &len), ST_OK);
+            assert_int_not_equal(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &payload, &len), ST_OK);
             b.data[at] ^= (uint8_t)(1u << bit);
         }
     buf_fini(&b);
@@ -128,7 +128,7 @@ static void lengths_and_counts_that_lie_are_refused(void **state)
     assert_int_equal(frame_decode_message(slice_of(payload, sizeof payload), &m), ST_CORRUPT); /* something is left */
     assert_int_equal(frame_decode_message(slice_of(NULL, 0), &m), ST_CORRUPT);
     put_le32(header, PEER_FRAME_BYTES_MAX + 1);
-    assert_int_equal(frame_next(slice_of(header, sizeof header), &out, &len), ST_CORRUPT);
+    assert_int_equal(frame_next(slice_of(header, sizeof header), PEER_FRAME_BYTES_MAX, &out, &len), ST_CORRUPT);
 }
 
 static void greetings_and_refusals_come_back_as_they_were(void **state)
@@ -140,14 +140,14 @@ static void greetings_and_refusals_come_back_as_they_were(void **state)
 
     (void)state;
     frame_append_greeting(&b, &g);
-    assert_int_equal(frame_next(buf_slice(&b), &payload, &len), ST_OK);
+    assert_int_equal(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &payload, &len), ST_OK);
     assert_int_equal(frame_kind(payload), FRAME_GREETING);
     assert_int_equal(frame_decode_greeting(payload, &back), ST_OK);
     assert_true(back.version == g.version && back.cluster_id == g.cluster_id && back.from == 3 && back.to == 4);
     assert_int_equal(frame_decode_greeting(slice_of(payload.data, payload.len - 1), &back), ST_CORRUPT);
     buf_consume(&b, len);
     frame_append_refusal(&b, "not here");
-    assert_int_equal(frame_next(buf_slice(&b), &payload, &len), ST_OK);
+    assert_int_equal(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &payload, &len), ST_OK);
     assert_int_equal(frame_kind(payload), FRAME_REFUSAL);
     assert_true(slice_equal(frame_refusal_text(payload), slice_of_text("not here")));
     assert_int_equal(frame_decode_greeting(payload, &back), ST_CORRUPT);
