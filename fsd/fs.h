@@ -14,6 +14,7 @@
 
 #include "common/buf.h"
 #include "common/error.h"
+#include "fsd/children.h"
 #include "fsd/commit.h"
 #include "fsd/heard.h"
 #include "fsd/ino.h"
@@ -199,7 +200,6 @@ void state_key_changed(struct fs *fs, struct slice key, int64_t rev);
 void state_drop_all(struct fs *fs);
 /* Does the kernel know everything that was said of this inode? */
 bool state_is_told(const struct fs *fs, const struct ino *i);
-uint64_t kv_size(const Mvccpb__KeyValue *kv);
 
 /* The keys of the mount: from *ret_key to ret_end. Keys led by NUL are outside of every mount. */
 void fs_root_range(const struct fs *fs, struct slice *ret_key, struct buf *ret_end);
@@ -283,35 +283,8 @@ void fs_statfs(fuse_req_t req, fuse_ino_t ino);
 void fs_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count);
 void fs_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
 
-/* list.c: the children of a directory */
-struct child {
-    size_t component_at, component_len; /* in listing->bytes */
-    size_t name_at, name_len;           /* likewise; terminated */
-    bool dir;
-    bool value;          /* %value */
-    bool pending;        /* made here, not in the store yet */
-    Mvccpb__KeyValue kv; /* of a file: numbers only */
-};
-struct listing {
-    struct buf bytes;
-    struct child *children; /* in the order of their components */
-    size_t count, cap;
-    int64_t rev;
-    bool has_sizes;         /* the server told sizes and times */
-    bool has_marker;        /* the directory's marker is there, perhaps with a value */
-    unsigned asked;         /* for which keys beside those below (list.c) */
-};
-void listing_fini(struct listing *l);
-/* List op->parent into l at one revision; done(op, error). Uses the op's key, end, number. */
+/* list.c: the children of op->parent, at one revision, into l; done(op, error). Uses the op's key, end, number. */
 void listing_fetch(struct op *op, struct listing *l, void (*done)(struct op *op, int error));
-static inline struct slice child_component(const struct listing *l, const struct child *c)
-{
-    return slice_of(l->bytes.data + l->bytes.start + c->component_at, c->component_len);
-}
-static inline const char *child_name(const struct listing *l, const struct child *c)
-{
-    return (const char *)l->bytes.data + l->bytes.start + c->name_at;
-}
 
 /* ops_dir.c */
 void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

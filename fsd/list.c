@@ -3,11 +3,6 @@
  * The children of a directory, all at one revision, in pages. raftd lists them in one go (a Range with a delimiter); a plain etcd
  * is asked again behind each child that has keys below it, so that a listing costs its children and not the keys below them.
  */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "common/mem.h"
 #include "fsd/fs.h"
 
 #define PAGE_FIRST 64
@@ -15,73 +10,6 @@
 #define RESTARTS_MAX 3
 
 enum { OWN_VALUE = 1, OWN_MARKER = 2 };
-
-void listing_fini(struct listing *l)
-{
-    buf_fini(&l->bytes);
-    free(l->children);
-    *l = (struct listing){0};
-}
-
-static void listing_clear(struct listing *l)
-{
-    buf_clear(&l->bytes);
-    l->count = 0;
-    l->has_sizes = l->has_marker = false;
-}
-
-static struct child *add_child(struct listing *l, bool top, struct slice component, bool value)
-{
-    struct child *c;
-
-    l->children = mem_grow(l->children, &l->cap, l->count + 1, sizeof *l->children);
-    c = &l->children[l->count++];
-    *c = (struct child){.value = value, .component_at = buf_len(&l->bytes), .component_len = component.len};
-    buf_append_slice(&l->bytes, component);
-    c->name_at = buf_len(&l->bytes);
-    if (value)
-        buf_append_text(&l->bytes, "%value");
-    else
-        ns_name_of(component, top, &l->bytes);
-    c->name_len = buf_len(&l->bytes) - c->name_at;
-    buf_append_byte(&l->bytes, 0);
-    return c;
-}
-
-static void add_file(struct listing *l, bool top, struct slice component, bool value, const Mvccpb__KeyValue *kv)
-{
-    struct child *c = add_child(l, top, component, value);
-
-    c->kv = *kv;
-    c->kv.value_size = kv_size(kv);
-    c->kv.key.data = c->kv.value.data = NULL;
-    c->kv.key.len = c->kv.value.len = 0;
-}
-
-/* A key, or a group of keys, below op->parent. Returns its first part up to the '/' if it stands for a directory, else nothing. */
-static struct slice take_kv(struct op *op, const Mvccpb__KeyValue *kv)
-{
-    struct listing *l = op->listing;
-    bool top = fs_is_top(op->fs, op->parent);
-    struct slice key = slice_of(kv->key.data, kv->key.len), prefix = ino_key(op->parent);
-    struct slice component = slice_of(key.data + prefix.len, key.len - prefix.len);
-    const uint8_t *slash = component.len ? memchr(component.data, '/', component.len) : NULL;
-
-    if (!component.len) {
-        if (kv_size(kv)) /* with a value it is %empty, without it is the directory's own marker */
-            add_file(l, top, component, false, kv);
-        else
-            l->has_marker = true; /* or its size is not told */
-        return slice_of(NULL, 0);
-    }
-    if (!slash) {
-        add_file(l, top, component, false, kv);
-        return slice_of(NULL, 0);
-    }
-    component.len = (size_t)(slash - component.data);
-    add_child(l, top, component, false)->dir = true;
-    return slice_of(key.data, prefix.len + component.len);
-}
 
 /*
  * Files that were made here and are not in the store yet are there, for us. As of the beginning: one that is committed meanwhile may
@@ -95,47 +23,21 @@ static void add_pending(struct op *op)
     HASH_ITER(by_key, op->fs->table.files.files, f, next)
     {
         struct slice key = file_key(f);
-        if (!f->pending || !slice_equal(ns_parent(key, root), prefix))
+        bool empty_name = key.len && key.data[key.len - 1] == '/'; /* %empty in the directory of that key */
+        if (!f->pending || !slice_equal(empty_name ? key : ns_parent(key, root), prefix))
             continue;
-        add_child(op->listing, fs_is_top(op->fs, op->parent), slice_of(key.data + prefix.len, key.len - prefix.len), false)
-            ->pending = true;
+        listing_take_pending(op->listing, fs_is_top(op->fs, op->parent),
+                             slice_of(key.data + prefix.len, key.len - prefix.len));
     }
-}
-
-static int compare_children(const void *a, const void *b, void *arg)
-{
-    const struct child *x = a, *y = b;
-    const struct listing *l = arg;
-    int c = slice_compare(child_component(l, x), child_component(l, y));
-
-    if (c)
-        return c;
-    if (x->value != y->value)
-        return (int)x->value - (int)y->value;
-    if (x->dir != y->dir)
-        return (int)y->dir - (int)x->dir;
-    return (int)x->pending - (int)y->pending;
-}
-
-/* A name that is a key and a directory is a directory; everything is listed once. */
-static void listing_finish(struct op *op)
-{
-    struct listing *l = op->listing;
-    size_t kept = 0;
-
-    if (l->count)
-        qsort_r(l->children, l->count, sizeof *l->children, compare_children, l);
-    for (size_t i = 0; i < l->count; i++) {
-        const struct child *last = kept ? &l->children[kept - 1] : NULL, *c = &l->children[i];
-        if (last && last->value == c->value && slice_equal(child_component(l, last), child_component(l, c)))
-            continue;
-        l->children[kept++] = *c;
-    }
-    l->count = kept;
-    op->listed(op, 0);
 }
 
 /* ---- pages ---- */
+
+static void finish(struct op *op)
+{
+    listing_finish(op->listing);
+    op->listed(op, 0);
+}
 
 static void first_page(struct op *op);
 static void ask_page(struct op *op);
@@ -168,21 +70,21 @@ static void on_own_keys(struct op *op, enum status st, struct slice answer)
     if (op->listing->asked & OWN_VALUE) {
         const Mvccpb__KeyValue *kv = txn_kv(r, at++);
         if (kv && (kv_size(kv) || prefix.data[prefix.len - 2] != '/'))
-            add_file(op->listing, false, slice_of_text("%value"), true, kv);
+            listing_take_value(op->listing, kv);
     }
     if (op->listing->asked & OWN_MARKER) {
         const Mvccpb__KeyValue *kv = txn_kv(r, at);
-        if (kv && kv_size(kv))
-            add_file(op->listing, fs_is_top(op->fs, op->parent), slice_of(NULL, 0), false, kv);
+        if (kv)
+            listing_take(op->listing, fs_is_top(op->fs, op->parent), prefix, kv);
     }
-    listing_finish(op);
+    finish(op);
 }
 
 static void ask_own_keys(struct op *op)
 {
     struct listing *l = op->listing;
     struct slice prefix = ino_key(op->parent);
-    struct range_args a = {.rev = l->rev, .serializable = op->parent->view == VIEW_PLAIN};
+    struct range_args a = {.rev = l->rev, .serializable = op->parent->view == VIEW_PLAIN && !op->linearizable};
 
     l->asked = 0;
     buf_clear(&op->request);
@@ -202,7 +104,7 @@ static void ask_own_keys(struct op *op)
     if (l->asked)
         op_call(op, PATH_TXN, true, on_own_keys);
     else
-        listing_finish(op);
+        finish(op);
 }
 
 /* Where the next page begins: behind the last key, or behind everything below the directory it stood for. */
@@ -219,6 +121,7 @@ static void on_page(struct op *op, enum status st, struct slice answer)
     Etcdserverpb__RangeResponse *r = op_range_answer(op, &st, answer);
     struct listing *l = op->listing;
     struct slice directory = {0}, key = {0};
+    bool top = fs_is_top(op->fs, op->parent);
     size_t used = 0;
 
     if (!r) {
@@ -237,7 +140,7 @@ static void on_page(struct op *op, enum status st, struct slice answer)
         /* A plain etcd sends every key below a child: the first one says that it is there. */
         if (directory.len && slice_has_prefix(key, directory) && key.len > directory.len && key.data[directory.len] == '/')
             continue;
-        directory = take_kv(op, r->kvs[i]);
+        directory = listing_take(l, top, ino_key(op->parent), r->kvs[i]);
         used++;
     }
     if (!r->more) {

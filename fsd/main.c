@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* raftfs: mount, go to the background once it serves, end when unmounted. */
-#include <fcntl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,12 +53,19 @@ int main(int argc, char **argv)
         return 0;
     }
     log_init("raftfs");
+    if (!conf.foreground)
+        log_set_level(LOG_WARNING); /* the terminal is somebody else's */
+    if (st == ST_OK)
+        st = mount_check(&conf, &error);
     if (st == ST_OK && !conf.endpoint_count) {
         st = embedded_start(&conf.endpoints[0], &pid, &error);
         conf.endpoint_count = 1;
     }
-    if (st == ST_OK && !conf.foreground)
+    if (st == ST_OK && !conf.foreground) {
         ready_fd = go_to_background();
+        if (ready_fd < 0)
+            st = error_set(&error, ST_IO, "cannot go to the background: %s", strerror(errno));
+    }
     if (st == ST_OK)
         st = mount_run(&conf, ready_fd, &error);
     if (st != ST_OK) {

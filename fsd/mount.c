@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -148,6 +151,31 @@ static void append_escaped(struct buf *out, const char *text)
     }
 }
 
+/* libfuse prints what goes wrong; it belongs into the one line that we say. */
+static char fuse_words[160];
+
+static void on_fuse_words(enum fuse_log_level level, const char *format, va_list args)
+{
+    size_t len;
+
+    (void)level;
+    vsnprintf(fuse_words, sizeof fuse_words, format, args);
+    len = strlen(fuse_words);
+    if (len && fuse_words[len - 1] == '\n')
+        fuse_words[len - 1] = 0;
+}
+
+enum status mount_check(const struct mount_conf *c, struct error *ret_error)
+{
+    struct stat st;
+
+    if (stat(c->dir, &st) < 0)
+        return error_set(ret_error, ST_IO, "%s: %s", c->dir, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return error_set(ret_error, ST_BAD_ARGUMENT, "%s: not a directory", c->dir);
+    return ST_OK;
+}
+
 static enum status open_session(struct fs *fs, const struct mount_conf *c, struct error *ret_error)
 {
     struct buf options = {0};
@@ -156,6 +184,7 @@ static enum status open_session(struct fs *fs, const struct mount_conf *c, struc
     buf_append_text(&options, "subtype=raftfs,fsname=");
     append_escaped(&options, c->source ? c->source : "embedded");
     buf_append_text(&options, c->kernel_options);
+    fuse_set_log_func(on_fuse_words);
     fuse_opt_add_arg(&args, "raftfs");
     fuse_opt_add_arg(&args, "-o");
     fuse_opt_add_arg(&args, buf_text(&options));
@@ -163,9 +192,10 @@ static enum status open_session(struct fs *fs, const struct mount_conf *c, struc
     fs->session = fuse_session_new(&args, &operations, sizeof operations, fs);
     fuse_opt_free_args(&args);
     if (!fs->session)
-        return error_set(ret_error, ST_IO, "cannot make a FUSE session");
+        return error_set(ret_error, ST_IO, "%s: cannot make a FUSE session: %s", c->dir, fuse_words);
     if (fuse_session_mount(fs->session, c->dir) != 0)
-        return error_set(ret_error, ST_IO, "%s: cannot be mounted on (is it a directory, and is /dev/fuse there?)", c->dir);
+        return error_set(ret_error, ST_IO, "%s: cannot be mounted on: %s", c->dir,
+                         *fuse_words ? fuse_words : "fusermount3 said why");
     fcntl(fuse_session_fd(fs->session), F_SETFL, O_NONBLOCK);
     fs->fuse_watch = loop_watch_new(fs->loop, fuse_session_fd(fs->session), on_fuse, fs);
     loop_watch_want(fs->fuse_watch, LOOP_READ);

@@ -21,8 +21,10 @@ struct mount_conf {
 enum status mount_parse(struct mount_conf *c, int argc, char **argv, struct error *ret_error) MUST_CHECK;
 void mount_print_help(void);
 
+/* mount.c: is there a directory to mount on? */
+enum status mount_check(const struct mount_conf *c, struct error *ret_error) MUST_CHECK;
 /*
- * mount.c: mounts, and returns when it was unmounted. ready_fd: one byte is written there when it serves, and the terminal is
+ * Mounts, and returns when it was unmounted. ready_fd: one byte is written there when it serves, and the terminal is
  * left; -1: nobody waits.
  */
 enum status mount_run(struct mount_conf *c, int ready_fd, struct error *ret_error) MUST_CHECK;

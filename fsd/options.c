@@ -52,8 +52,8 @@ static enum status parse_number(const char *name, const char *value, int base, u
     unsigned long n = strtoul(value, &end, base);
 
     if (*value < '0' || *value > '9' || *end || n > max)
-        return error_set(ret_error, ST_BAD_ARGUMENT, "-o %s=%s: not a number%s up to %lu", name, value,
-                         base == 8 ? " in octal" : "", max);
+        return error_set(ret_error, ST_BAD_ARGUMENT,
+                         base == 8 ? "-o %s=%s: not an octal number up to %lo" : "-o %s=%s: not a number up to %lu", name, value, max);
     *ret_number = n;
     return ST_OK;
 }
@@ -93,34 +93,35 @@ enum option_kind {
 
 static const struct option {
     const char *name;
+    const char *value; /* what stands for it in the help */
     enum option_kind kind;
     option_set_fn set;
     const char *help; /* NULL: everybody knows it */
 } options[] = {
-    {"prefix", OPTION_VALUE, set_prefix, "=PREFIX       the keys below it (default /)"},
-    {"timeout", OPTION_VALUE, set_timeout, "=SECONDS      give up waiting for the cluster after that long (default 5)"},
-    {"commit", OPTION_VALUE, set_commit, "=MODE         when what is written is committed: auto (default), write, close"},
-    {"uid", OPTION_VALUE, set_uid, "=N            owner of everything (default: you)"},
-    {"gid", OPTION_VALUE, set_gid, "=N            its group"},
-    {"umask", OPTION_VALUE, set_umask, "=OCTAL        mode bits that nothing has (default 022)"},
-    {"allow_other", OPTION_KERNEL, NULL, "         let other users in; the kernel checks mode bits"},
-    {"default_permissions", OPTION_KERNEL, NULL, " have the kernel check mode bits"},
-    {"ro", OPTION_KERNEL, NULL, "                  read only"},
-    {"nodev", OPTION_KERNEL, NULL, NULL},
-    {"nosuid", OPTION_KERNEL, NULL, NULL},
-    {"noexec", OPTION_KERNEL, NULL, NULL},
-    {"noatime", OPTION_KERNEL, NULL, NULL},
-    {"rw", OPTION_MOUNT, NULL, NULL},
-    {"dev", OPTION_MOUNT, NULL, NULL},
-    {"suid", OPTION_MOUNT, NULL, NULL},
-    {"exec", OPTION_MOUNT, NULL, NULL},
-    {"atime", OPTION_MOUNT, NULL, NULL},
-    {"relatime", OPTION_MOUNT, NULL, NULL},
-    {"defaults", OPTION_MOUNT, NULL, NULL},
-    {"auto", OPTION_MOUNT, NULL, NULL},
-    {"noauto", OPTION_MOUNT, NULL, NULL},
-    {"nofail", OPTION_MOUNT, NULL, NULL},
-    {"_netdev", OPTION_MOUNT, NULL, NULL},
+    {"prefix", "PREFIX", OPTION_VALUE, set_prefix, "the keys below it (default /)"},
+    {"timeout", "SECONDS", OPTION_VALUE, set_timeout, "give up waiting for the cluster after that long (default 5)"},
+    {"commit", "MODE", OPTION_VALUE, set_commit, "when what is written is committed: auto (default), write, close"},
+    {"uid", "N", OPTION_VALUE, set_uid, "owner of everything (default: you)"},
+    {"gid", "N", OPTION_VALUE, set_gid, "its group"},
+    {"umask", "OCTAL", OPTION_VALUE, set_umask, "mode bits that nothing has (default 022)"},
+    {"allow_other", NULL, OPTION_KERNEL, NULL, "let other users in; the kernel checks mode bits"},
+    {"default_permissions", NULL, OPTION_KERNEL, NULL, "have the kernel check mode bits"},
+    {"ro", NULL, OPTION_KERNEL, NULL, "read only"},
+    {"nodev", NULL, OPTION_KERNEL, NULL, NULL},
+    {"nosuid", NULL, OPTION_KERNEL, NULL, NULL},
+    {"noexec", NULL, OPTION_KERNEL, NULL, NULL},
+    {"noatime", NULL, OPTION_KERNEL, NULL, NULL},
+    {"rw", NULL, OPTION_MOUNT, NULL, NULL},
+    {"dev", NULL, OPTION_MOUNT, NULL, NULL},
+    {"suid", NULL, OPTION_MOUNT, NULL, NULL},
+    {"exec", NULL, OPTION_MOUNT, NULL, NULL},
+    {"atime", NULL, OPTION_MOUNT, NULL, NULL},
+    {"relatime", NULL, OPTION_MOUNT, NULL, NULL},
+    {"defaults", NULL, OPTION_MOUNT, NULL, NULL},
+    {"auto", NULL, OPTION_MOUNT, NULL, NULL},
+    {"noauto", NULL, OPTION_MOUNT, NULL, NULL},
+    {"nofail", NULL, OPTION_MOUNT, NULL, NULL},
+    {"_netdev", NULL, OPTION_MOUNT, NULL, NULL},
 };
 #define OPTION_COUNT (sizeof options / sizeof *options)
 
@@ -216,9 +217,13 @@ void mount_print_help(void)
            "Mount a replicated key-value store that speaks the etcd v3 API.\n\n"
            "SOURCE is one or more endpoints, with commas: http://HOST:PORT or unix:///PATH.\n"
            "Without it a private store of your own is started, or found again, and mounted.\n\n"
-           "  -f                     stay in the foreground\n"
-           "  -V, --version          print the version\n");
-    for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (options[i].help)
-            printf("  -o %s%s\n", options[i].name, options[i].help);
+           "  -f                      stay in the foreground\n"
+           "  -V, --version           print the version\n");
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const struct option *o = &options[i];
+        char word[40];
+        snprintf(word, sizeof word, "%s%s%s", o->name, o->value ? "=" : "", o->value ? o->value : "");
+        if (o->help)
+            printf("  -o %-20s %s\n", word, o->help);
+    }
 }

@@ -10,11 +10,6 @@
 #include "common/clock.h"
 #include "fsd/fs.h"
 
-uint64_t kv_size(const Mvccpb__KeyValue *kv)
-{
-    return kv->value.len ? kv->value.len : kv->value_size;
-}
-
 bool state_is_fresh(const struct fs *fs, enum ino_view view, struct slice name, int64_t rev)
 {
     return view == VIEW_PLAIN && fs->watching && heard_allows(&fs->heard, name, rev);
