@@ -67,8 +67,11 @@ void api_range_next_slice(void *arg)
 {
     struct api *a = arg;
     struct long_range *l = TAILQ_FIRST(&a->long_ranges);
-    enum status st = step(a, l);
+    enum status st;
 
+    if (!l)
+        return; /* the last one was canceled meanwhile */
+    st = step(a, l);
     if (st != ST_OK || kv_range_is_done(&l->range)) {
         long_range_end(a, l, st);
     } else {
