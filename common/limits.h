@@ -12,6 +12,7 @@
 #define RESPONSE_BYTES_MAX (1024u * 1024u * 1024u)  /* of one answer; a reader who wants more asks in pages */
 #define TXN_OPS_MAX 128u
 #define TXN_DEPTH_MAX 8u
+#define TXN_PARTS_MAX 4096u                           /* compares and operations on all levels */
 
 #define SLICED_ANSWERS_BYTES_MAX (2ull << 30)         /* long ranges being read, all clients: too many requests */
 
@@ -27,6 +28,7 @@
 
 /* Watches (raftd/api/watch.c). */
 #define WATCHES_PER_STREAM_MAX 10000u
+#define WATCHES_MAX 1000000u                          /* a process */
 #define WATCH_QUEUE_BYTES_MAX (1u * 1024u * 1024u)    /* queued in one stream: above it, catch up from history */
 
 /* Consensus (raft/, raftd/node/). */

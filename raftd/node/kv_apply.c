@@ -213,7 +213,7 @@ static enum status evaluate(struct mvcc *store, Etcdserverpb__Compare *const *co
 /* ---- executing ---- */
 
 /* Which way every transaction inside takes is decided on the state before the first change (etcd: compareToPath). */
-#define TXN_PATH_BYTES 32 /* one and 127 inside it are the most that TXN_OPS_MAX allows */
+#define TXN_PATH_BYTES (TXN_PARTS_MAX / 8 + 1) /* every one inside is a part */
 #define PATH_MAX_TXNS (TXN_PATH_BYTES * 8)
 
 struct path {

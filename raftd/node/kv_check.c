@@ -49,17 +49,20 @@ enum status kv_check_delete(const Etcdserverpb__DeleteRangeRequest *r)
 
 /* ---- transactions: fields and budgets ---- */
 
-static enum status check_op(const Etcdserverpb__RequestOp *op, unsigned ops_left, unsigned depth);
+/* parts_left: of all levels together. etcd's budgets alone allow hundreds of thousands, each compared with each other below. */
+static enum status check_op(const Etcdserverpb__RequestOp *op, unsigned ops_left, unsigned depth, size_t *parts_left);
 
-static enum status check_shape(const Etcdserverpb__TxnRequest *r, unsigned ops_left, unsigned depth)
+static enum status check_shape(const Etcdserverpb__TxnRequest *r, unsigned ops_left, unsigned depth, size_t *parts_left)
 {
+    size_t parts = r->n_compare + r->n_success + r->n_failure;
     size_t most = r->n_compare > r->n_success ? r->n_compare : r->n_success;
     enum status st = ST_OK;
 
     if (r->n_failure > most)
         most = r->n_failure;
-    if (most > ops_left || depth > TXN_DEPTH_MAX)
+    if (most > ops_left || depth > TXN_DEPTH_MAX || parts > *parts_left)
         return ST_TOO_MANY_OPS;
+    *parts_left -= parts;
     for (size_t i = 0; i < r->n_compare; i++) {
         if (!r->compare[i]->key.len)
             return ST_EMPTY_KEY;
@@ -69,13 +72,13 @@ static enum status check_shape(const Etcdserverpb__TxnRequest *r, unsigned ops_l
     }
     /* What is left for transactions inside: etcd's rule. */
     for (size_t i = 0; st == ST_OK && i < r->n_success; i++)
-        st = check_op(r->success[i], ops_left - (unsigned)most, depth);
+        st = check_op(r->success[i], ops_left - (unsigned)most, depth, parts_left);
     for (size_t i = 0; st == ST_OK && i < r->n_failure; i++)
-        st = check_op(r->failure[i], ops_left - (unsigned)most, depth);
+        st = check_op(r->failure[i], ops_left - (unsigned)most, depth, parts_left);
     return st;
 }
 
-static enum status check_op(const Etcdserverpb__RequestOp *op, unsigned ops_left, unsigned depth)
+static enum status check_op(const Etcdserverpb__RequestOp *op, unsigned ops_left, unsigned depth, size_t *parts_left)
 {
     switch (op->request_case) {
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
@@ -85,7 +88,7 @@ static enum status check_op(const Etcdserverpb__RequestOp *op, unsigned ops_left
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:
         return kv_check_delete(op->request_delete_range);
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN:
-        return check_shape(op->request_txn, ops_left, depth + 1);
+        return check_shape(op->request_txn, ops_left, depth + 1, parts_left);
     default:
         return ST_KEY_NOT_FOUND; /* etcd's answer to an operation that is none */
     }
@@ -195,7 +198,8 @@ static enum status collect_branch(Etcdserverpb__RequestOp *const *ops, size_t co
 enum status kv_check_txn(const Etcdserverpb__TxnRequest *r, const struct kv_limits *limits)
 {
     struct write_set success = {0}, failure = {0};
-    enum status st = check_shape(r, limits->txn_ops_max, 1);
+    size_t parts_left = TXN_PARTS_MAX;
+    enum status st = check_shape(r, limits->txn_ops_max, 1, &parts_left);
 
     if (st == ST_OK)
         st = collect_branch(r->success, r->n_success, &success);
