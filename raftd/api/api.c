@@ -8,7 +8,17 @@
 #include "common/mem.h"
 #include "raftd/api/internal.h"
 
+#define ANSWER_KEEP_BYTES (1u << 20) /* of the room for answers; what a larger one took is given back */
+
 /* ---- answers ---- */
+
+struct buf *api_answer_room(struct api *a)
+{
+    if (a->answer.cap > ANSWER_KEEP_BYTES)
+        buf_fini(&a->answer);
+    buf_clear(&a->answer);
+    return &a->answer;
+}
 
 void api_reply(struct grpc_call *call, struct slice answer)
 {
@@ -50,31 +60,53 @@ struct wait {
     struct api_pending pending;
     struct api *api;
     struct grpc_call *call;
-    struct node_request *request;
-    api_read_fn then_fn; /* NULL: a write */
+    struct node_request *request; /* NULL: the node is done with it */
+    api_read_fn then_fn;          /* NULL: a write */
     size_t message_len;
     uint8_t message[]; /* of a read, to go on with */
 };
+
+static void answer_read(struct wait *w)
+{
+    grpc_call_set_data(w->call, NULL);
+    w->then_fn(w->api, w->call, slice_of(w->message, w->message_len));
+    free(w);
+}
 
 static void on_node_done(void *arg, enum status st, struct slice answer)
 {
     struct wait *w = arg;
 
+    w->request = NULL;
+    if (st == ST_OK && w->then_fn) {
+        /* A round of reads is over at once, and the answers of all of them may be large. A later read is linearizable, too. */
+        if (grpc_call_is_full(w->call))
+            grpc_call_hold(w->call);
+        else
+            answer_read(w);
+        return;
+    }
     grpc_call_set_data(w->call, NULL);
-    if (st != ST_OK)
-        api_fail(w->call, st);
-    else if (w->then_fn)
-        w->then_fn(w->api, w->call, slice_of(w->message, w->message_len));
-    else
+    if (st == ST_OK)
         api_reply(w->call, answer);
+    else
+        api_fail(w->call, st);
     free(w);
+}
+
+/* Only reads that are held are told. */
+static void on_room_for_answer(struct grpc_call *call, void *service_arg)
+{
+    (void)service_arg;
+    answer_read(grpc_call_data(call));
 }
 
 static void wait_cancel(struct api *a, struct api_pending *p)
 {
     struct wait *w = (struct wait *)p;
 
-    node_cancel(a->node, w->request);
+    if (w->request)
+        node_cancel(a->node, w->request);
     free(w);
 }
 
@@ -147,17 +179,24 @@ static const struct api_method rows[] = {
 };
 #define ROW_COUNT (sizeof rows / sizeof *rows)
 
+/* RFC 3629: no longer spelling than needed, no halves of surrogate pairs, nothing above U+10FFFF. */
 static bool is_utf8(struct slice s)
 {
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+
     for (size_t i = 0; i < s.len;) {
-        uint8_t c = s.data[i];
-        size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
-        if (more == 9 || i + more >= s.len)
+        uint8_t c = s.data[i++];
+        unsigned more = c < 0x80 ? 0 : c < 0xc0 ? 4 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf8 ? 3 : 4;
+        uint32_t point = more ? c & (0x3fu >> more) : c;
+        if (more == 4 || more > s.len - i)
             return false;
-        for (size_t k = 1; k <= more; k++)
-            if ((s.data[i + k] & 0xc0) != 0x80)
+        for (unsigned k = 0; k < more; k++, i++) {
+            if ((s.data[i] & 0xc0) != 0x80)
                 return false;
-        i += more + 1;
+            point = point << 6 | (s.data[i] & 0x3fu);
+        }
+        if (point < least[more] || (point >= 0xd800 && point < 0xe000) || point > 0x10ffff)
+            return false;
     }
     return true;
 }
@@ -199,7 +238,7 @@ const struct grpc_method *api_methods(unsigned *ret_count)
             .client_streams = rows[i].flags & METHOD_STREAMS,
             .on_message = on_message,
             .on_cancel = rows[i].on_cancel ? rows[i].on_cancel : api_on_pending_canceled,
-            .on_writable = rows[i].on_writable,
+            .on_writable = rows[i].on_writable ? rows[i].on_writable : on_room_for_answer,
         };
     *ret_count = ROW_COUNT;
     return methods;

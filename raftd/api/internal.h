@@ -31,6 +31,7 @@ struct api {
     struct watch_hub *hub;
     TAILQ_HEAD(watch_streams, watch_stream) streams;
     struct watch_list dirty; /* with events to send */
+    unsigned watch_count;
     struct loop_task publish;
     struct loop_timer catch_up; /* the next slice of history */
     int64_t leaderless_since_ns; /* 0: there is a leader */
@@ -49,9 +50,11 @@ struct api_method {
     unsigned flags;
     /* NULL: the calls that wait for the node know how */
     void (*on_cancel)(struct grpc_call *call, void *service_arg);
-    void (*on_writable)(struct grpc_call *call, void *service_arg);
+    void (*on_writable)(struct grpc_call *call, void *service_arg); /* the same */
 };
 
+/* Empty room for an answer, until the next one. */
+struct buf *api_answer_room(struct api *a);
 /* One answer, and the end. */
 void api_reply(struct grpc_call *call, struct slice answer);
 void api_fail(struct grpc_call *call, enum status st);

@@ -13,8 +13,7 @@ static void read_range(struct api *a, struct grpc_call *call, const Etcdserverpb
 
     node_get_header(a->node, &h);
     kv_range_init(&x, node_store(a->node), &h, r);
-    buf_clear(&a->answer);
-    st = kv_range_step(&x, KV_RANGE_SLICE_KEYS, &a->answer);
+    st = kv_range_step(&x, KV_RANGE_SLICE_KEYS, api_answer_room(a));
     if (st == ST_OK && !kv_range_is_done(&x)) {
         api_range_go_on(a, call, &x);
         return;
@@ -84,8 +83,7 @@ static void answer_txn(struct api *a, struct grpc_call *call, struct slice messa
 
     INVARIANT(r != NULL);
     node_get_header(a->node, &h);
-    buf_clear(&a->answer);
-    st = kv_txn_read(node_store(a->node), &h, r, &a->answer);
+    st = kv_txn_read(node_store(a->node), &h, r, api_answer_room(a));
     arena_reset(&a->arena);
     if (st == ST_OK)
         api_reply(call, buf_slice(&a->answer));

@@ -11,8 +11,13 @@ void api_status(struct api *a, struct grpc_call *call, struct slice message)
     char *errors[] = {no_leader};
     struct raft_status raft;
     struct mvcc_stats stats;
+    bool decoded = etcdserverpb__status_request__unpack(&a->arena.allocator, message.len, message.data) != NULL;
 
-    (void)message;
+    arena_reset(&a->arena);
+    if (!decoded) {
+        api_fail(call, ST_BAD_MESSAGE);
+        return;
+    }
     etcdserverpb__status_response__init(&response);
     etcdserverpb__downgrade_info__init(&no_downgrade);
     node_get_raft_status(a->node, &raft);
@@ -37,23 +42,25 @@ void api_status(struct api *a, struct grpc_call *call, struct slice message)
     api_reply_message(call, &response.base);
 }
 
-/* No alarm can be raised here yet, so there are none to list; raising one is refused with words. */
+/* No alarm can be raised here yet, so there are none to list or to end. */
 void api_alarm(struct api *a, struct grpc_call *call, struct slice message)
 {
     Etcdserverpb__AlarmResponse response = ETCDSERVERPB__ALARM_RESPONSE__INIT;
     Etcdserverpb__AlarmRequest *r = etcdserverpb__alarm_request__unpack(&a->arena.allocator, message.len, message.data);
     Etcdserverpb__ResponseHeader header;
-    bool get = r && r->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET;
-    bool disarm = r && r->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE;
+    bool raise = r && r->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    bool known = r && (unsigned)r->action <= ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE;
 
     arena_reset(&a->arena);
     if (!r) {
         api_fail(call, ST_BAD_MESSAGE);
-    } else if (get || disarm) {
+    } else if (!known) {
+        grpc_call_finish(call, ST_BAD_ARGUMENT, "etcdserver: unknown alarm action");
+    } else if (raise) {
+        grpc_call_finish(call, ST_UNKNOWN_METHOD, "etcdserver: alarms cannot be raised here");
+    } else {
         api_fill_header(a, &header, mvcc_revision(node_store(a->node)));
         response.header = &header;
         api_reply_message(call, &response.base);
-    } else {
-        grpc_call_finish(call, ST_BAD_ARGUMENT, "etcdserver: alarms cannot be raised by a request here");
     }
 }
