@@ -15,6 +15,7 @@ pytest_files = \
 	tests/cluster/test_start.py \
 	tests/compat/test_client.py \
 	tests/compat/test_etcdctl.py \
+	tests/compat/test_malformed.py \
 	tests/fs/test_embedded.py \
 	tests/fs/test_faults.py \
 	tests/fs/test_list.py \

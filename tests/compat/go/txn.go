@@ -94,6 +94,11 @@ func sectionTxn(s *session) {
 	s.tryTxn("its own revision", txnOf(nil, ops(opPut("txn/d", "6"), get(s.revision()+1)), nil))
 	s.tryTxn("future revision", txnOf(nil, ops(get(s.revision()+1)), nil))
 	s.tryTxn("negative revision", txnOf(nil, ops(get(-1)), nil))
+	s.tryTxn("more negative revision", txnOf(nil, ops(get(-2)), nil))
+	s.tryTxn("negative revision beside a change", txnOf(nil, ops(opPut("txn/d", "6"), get(-1)), nil))
+	s.tryTxn("more negative revision beside a change", txnOf(nil, ops(opPut("txn/d", "7"), get(-1<<62)), nil))
+	s.tryTxn("sorted inside", txnOf(nil, ops(rangeOp(&pb.RangeRequest{Key: []byte("txn/"), RangeEnd: prefix, Limit: 2,
+		SortOrder: pb.RangeRequest_DESCEND, SortTarget: pb.RangeRequest_MOD})), nil))
 	s.tryTxn("deletes overlap", txnOf(nil, ops(opDelete("txn/", prefix), opDelete("txn/b", nil)), nil))
 	s.tryTxn("deletes nothing", txnOf(nil, ops(opDelete("txn/", prefix)), nil))
 	s.tryTxn("no operations", txnOf(nil, nil, nil))
