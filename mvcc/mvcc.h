@@ -97,7 +97,7 @@ struct mvcc_query {
      * Listing a directory: with grouped set, keys that hold `delimiter` at or behind offset group_offset are emitted
      * once for all that share the bytes up to and including the first such delimiter, as a kv with group set, key =
      * those bytes, nothing else filled. The walk seeks from group to group, so it costs children, not keys. count is
-     * then the number emitted (or, with count_only, that would be). Ascending only.
+     * then the number emitted; with count_only that of all groups, whatever the limit. Ascending only.
      */
     bool grouped;
     uint8_t delimiter;

@@ -253,7 +253,7 @@ static void compare_range(const struct model *m, struct mvcc *s, struct rng *rng
     all = x.count;
     if (q.limit && (size_t)q.limit < x.count && !q.span.point)
         x.count = (size_t)q.limit;
-    counted = q.grouped ? x.count : all;
+    counted = q.grouped && !q.count_only ? x.count : all;
     if (q.count_only)
         x.count = 0;
     assert_int_equal(mvcc_range(s, &q, on_kv, &x, &result), ST_OK);
