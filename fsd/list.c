@@ -12,8 +12,8 @@
 enum { OWN_VALUE = 1, OWN_MARKER = 2 };
 
 /*
- * Files that were made here and are not in the store yet are there, for us. As of the beginning: one that is committed meanwhile may
- * be newer than the listing.
+ * Files that were made here and are not in the store yet are there, for us. As of the beginning: one that is committed
+ * meanwhile may be newer than the listing.
  */
 static void add_pending(struct op *op)
 {

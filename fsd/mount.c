@@ -154,6 +154,7 @@ static void append_escaped(struct buf *out, const char *text)
 /* libfuse prints what goes wrong; it belongs into the one line that we say. */
 static char fuse_words[160];
 
+static void on_fuse_words(enum fuse_log_level level, const char *format, va_list args) PRINTF_LIKE(2, 0);
 static void on_fuse_words(enum fuse_log_level level, const char *format, va_list args)
 {
     size_t len;

@@ -53,7 +53,8 @@ static enum status parse_number(const char *name, const char *value, int base, u
 
     if (*value < '0' || *value > '9' || *end || n > max)
         return error_set(ret_error, ST_BAD_ARGUMENT,
-                         base == 8 ? "-o %s=%s: not an octal number up to %lo" : "-o %s=%s: not a number up to %lu", name, value, max);
+                         base == 8 ? "-o %s=%s: not an octal number up to %lo" : "-o %s=%s: not a number up to %lu",
+                         name, value, max);
     *ret_number = n;
     return ST_OK;
 }
