@@ -2,6 +2,7 @@
 /* The store against a naive one, through seals, crashes and reopening; and what damage may do to it. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,6 +182,54 @@ static void it_answers_like_a_naive_store_through_seals_and_reopening(void **sta
         mvcc_close(s);
         model_fini(&m);
     }
+}
+
+struct sealing {
+    struct mvcc_seal *seal;
+    struct error error;
+    enum status status;
+};
+
+static void *write_seal(void *arg)
+{
+    struct sealing *x = arg;
+
+    x->status = mvcc_seal_write(x->seal, &x->error);
+    return NULL;
+}
+
+/* As the daemon does it; a sanitizer for threads watches. */
+static void a_seal_is_written_on_a_thread_while_the_store_reads_and_writes(void **state)
+{
+    struct rng rng = {.state = 77};
+    struct model m;
+    struct mvcc *s;
+
+    (void)state;
+    empty_dir(dir);
+    model_init(&m);
+    s = open_store(dir);
+    for (int round = 0; round < 15; round++) {
+        struct sealing x = {0};
+        uint64_t index, term;
+        pthread_t thread;
+        for (int i = 0; i < 15; i++)
+            model_draw(&m, &rng);
+        model_feed(&m, s);
+        x.seal = mvcc_seal_begin(s, slice_of_text("state"));
+        assert_int_equal(pthread_create(&thread, NULL, write_seal, &x), 0);
+        for (int i = 0; i < 15; i++) {
+            model_draw(&m, &rng);
+            model_feed(&m, s);
+            model_compare(&m, s, &rng, 5);
+        }
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(x.status, ST_OK);
+        assert_int_equal(mvcc_seal_end(s, x.seal, &index, &term, &x.error), ST_OK);
+        model_compare(&m, s, &rng, 20);
+    }
+    mvcc_close(s);
+    model_fini(&m);
 }
 
 static void equal_logs_make_equal_hashes_whatever_is_sealed(void **state)
@@ -551,6 +600,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_answers_like_a_naive_store_through_seals_and_reopening),
+        cmocka_unit_test(a_seal_is_written_on_a_thread_while_the_store_reads_and_writes),
         cmocka_unit_test(equal_logs_make_equal_hashes_whatever_is_sealed),
         cmocka_unit_test(entries_that_change_nothing_lead_to_a_seal_too),
         cmocka_unit_test(the_wildest_clock_does_not_stop_time),
