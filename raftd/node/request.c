@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/codec.h"
 #include "common/mem.h"
 
 /* etcd repeats a ReadIndex after 500 ms. */
@@ -134,7 +135,7 @@ enum status node_propose(struct node *n, enum command_kind kind, struct slice pa
     r->id = header.request;
     HASH_ADD(hh, n->writes, id, sizeof r->id, r);
     r->entry = command_new(&header, payload.len);
-    memcpy(command_payload_room(r->entry), payload.data, payload.len);
+    put_bytes(command_payload_room(r->entry), payload.data, payload.len);
     n->queued_bytes += r->entry->len;
     if (ret_request)
         *ret_request = r;
