@@ -18,12 +18,6 @@ RULES = [
     # how long a health check took
     (r"took = \S+", "took = DURATION"),
     (r'"([Tt]ook)"(\s*:\s*)("[^"]*"|\S+)', r'"\1"\2DURATION'),
-    # ids of cluster, member and leader: json, fields, then hexadecimal in simple and table
-    (r'"(cluster_id|member_id|leader)":\d+', r'"\1":ID'),
-    (r'"(cluster_id|member_id|leader|ID)":"?[0-9a-f]+"?', r'"\1":ID'),
-    (r'"(ClusterID|MemberID|Leader)" : [0-9a-f]+', r'"\1" : ID'),
-    (r'"(ID)" : "?[0-9a-f]{15,20}"?', r'"\1" : ID'),
-    (r"(?<![0-9a-f])[0-9a-f]{15,16}(?=[,. ]|$)", "ID"),
     # term and raft index: elections and the server's own entries
     (r'"(raft_term|raftTerm|raftIndex|raftAppliedIndex)":\d+', r'"\1":N'),
     (r'"(RaftTerm|RaftIndex|RaftAppliedIndex)" : \d+', r'"\1" : N'),
@@ -52,10 +46,12 @@ def _columns(text, cells_of, join, masked):
     return "\n".join(lines)
 
 
-def normalise(text, step_line, ports):
-    """text of one stream of one command, to the form that is compared; ports: {number: name} of the server."""
+def normalise(text, step_line, ports, ids):
+    """text of one stream of one command, to the form that is compared; ports and ids (cluster, member): {number: name} of the server."""
     for port, name in ports.items():
         text = re.sub(rf"127\.0\.0\.1:{port}\b", name, text)
+    for number, name in ids.items():
+        text = re.sub(rf"\b({number}|{number:x})\b", name, text)
     for pattern, replacement in RULES:
         text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
     masked = STATUS_COLUMNS if "status" in step_line else HEALTH_COLUMNS
