@@ -238,6 +238,12 @@ static void call_wake(struct grpc_call *call)
 
 /* ---- ends ---- */
 
+/* Answers go out as they come; else one goes out with its status. */
+static bool answers_stream(const struct grpc_call *call)
+{
+    return call->method->client_streams || call->method->server_streams;
+}
+
 static void call_end(struct grpc_call *call, enum status st, const char *text)
 {
     call->finished = true;
@@ -245,7 +251,7 @@ static void call_end(struct grpc_call *call, enum status st, const char *text)
     call->text = text ? mem_text(text) : NULL;
     call_also(call, NULL);
     loop_timer_cancel(call->server->options.loop, &call->timer);
-    if (st != ST_OK && !(call->method && call->method->client_streams))
+    if (st != ST_OK && !(call->method && answers_stream(call)))
         output_drop(call, buf_len(&call->out));
     call_wake(call);
 }
@@ -317,7 +323,7 @@ bool grpc_call_is_full(const struct grpc_call *call)
 
     if (!call->sc)
         return false;
-    if (!call->method->client_streams)
+    if (!answers_stream(call))
         return call->sc->output_bytes >= CONN_OUTPUT_BYTES_MAX;
     /* With nothing unsent of its own there would be nobody to wake it. */
     return unsent > WATCH_QUEUE_BYTES_MAX || (unsent && call->sc->output_bytes >= CONN_OUTPUT_BYTES_MAX);
@@ -325,7 +331,7 @@ bool grpc_call_is_full(const struct grpc_call *call)
 
 void grpc_call_hold(struct grpc_call *call)
 {
-    INVARIANT(call->method->on_writable && !call->method->client_streams);
+    INVARIANT(call->method->on_writable && !answers_stream(call));
     if (call->sc && !call->finished)
         call_also(call, &call->sc->held);
 }
@@ -346,7 +352,7 @@ uint8_t *grpc_call_message(struct grpc_call *call, size_t len)
     buf_commit(&call->out, GRPC_FRAME_BYTES + len);
     call->sc->output_bytes += GRPC_FRAME_BYTES + len;
     /* A unary answer waits for its status and goes out with it. */
-    if (call->method->client_streams) {
+    if (answers_stream(call)) {
         call_wake(call);
         call->was_full |= grpc_call_is_full(call);
     }
@@ -368,7 +374,7 @@ void grpc_call_take_message(struct grpc_call *call, struct buf *message)
             call->out = *message;
             *message = (struct buf){0};
         }
-        if (call->method->client_streams) {
+        if (answers_stream(call)) {
             call_wake(call);
             call->was_full |= grpc_call_is_full(call);
         }

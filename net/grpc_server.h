@@ -27,6 +27,7 @@ struct grpc_call;
 struct grpc_method {
     const char *path;  /* "/etcdserverpb.KV/Range" */
     bool client_streams; /* more than one request message: on_message is called for each, on_half_close at the end */
+    bool server_streams; /* one request, more than one answer; a method whose client streams may answer as often, too */
     /* The (first) message. For a unary method: the request; the handler must finish the call now or later. */
     void (*on_message)(struct grpc_call *call, struct slice message, void *service_arg);
     void (*on_half_close)(struct grpc_call *call, void *service_arg); /* streaming methods; may be NULL */

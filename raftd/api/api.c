@@ -160,6 +160,10 @@ void api_read(struct api *a, struct grpc_call *call, struct slice message, api_r
 
 static const struct api_method rows[] = {
     {.path = "/etcdserverpb.KV/Range", .handle = api_kv_range},
+    {.path = "/etcdserverpb.KV/RangeStream",
+     .handle = api_kv_range_stream,
+     .flags = METHOD_ANSWERS_STREAM,
+     .on_writable = api_range_stream_on_writable},
     {.path = "/etcdserverpb.KV/Put", .handle = api_kv_put},
     {.path = "/etcdserverpb.KV/Txn", .handle = api_kv_txn},
     {.path = "/etcdserverpb.KV/DeleteRange", .handle = api_kv_delete},
@@ -236,6 +240,7 @@ const struct grpc_method *api_methods(unsigned *ret_count)
         methods[i] = (struct grpc_method){
             .path = rows[i].path,
             .client_streams = rows[i].flags & METHOD_STREAMS,
+            .server_streams = rows[i].flags & METHOD_ANSWERS_STREAM,
             .on_message = on_message,
             .on_cancel = rows[i].on_cancel ? rows[i].on_cancel : api_on_pending_canceled,
             .on_writable = rows[i].on_writable ? rows[i].on_writable : on_room_for_answer,

@@ -41,6 +41,7 @@ struct api {
 enum method_flags {
     METHOD_STREAMS = 1,        /* messages both ways, until somebody ends it */
     METHOD_WATCHES_LEADER = 2, /* "hasleader" is the handler's to enforce: a stream that goes on */
+    METHOD_ANSWERS_STREAM = 4, /* one request, many answers */
 };
 
 struct api_method {
@@ -81,10 +82,14 @@ void api_on_pending_canceled(struct grpc_call *call, void *service_arg);
 
 /* long_range.c: the first slice of x, which is taken, is in a->answer and was not the last. */
 void api_range_go_on(struct api *a, struct grpc_call *call, struct kv_range *x);
+/* x, which is taken, in parts: a message a slice, as fast as the client takes them. */
+void api_range_stream(struct api *a, struct grpc_call *call, struct kv_range *x);
+void api_range_stream_on_writable(struct grpc_call *call, void *service_arg);
 void api_range_next_slice(void *arg); /* next_slice's */
 
 /* kv.c */
 void api_kv_range(struct api *a, struct grpc_call *call, struct slice message);
+void api_kv_range_stream(struct api *a, struct grpc_call *call, struct slice message);
 void api_kv_put(struct api *a, struct grpc_call *call, struct slice message);
 void api_kv_delete(struct api *a, struct grpc_call *call, struct slice message);
 void api_kv_txn(struct api *a, struct grpc_call *call, struct slice message);

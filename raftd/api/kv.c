@@ -50,6 +50,54 @@ void api_kv_range(struct api *a, struct grpc_call *call, struct slice message)
     arena_reset(&a->arena);
 }
 
+static void answer_range_stream(struct api *a, struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__RangeRequest *r =
+        etcdserverpb__range_request__unpack(&a->arena.allocator, message.len, message.data);
+    struct kv_header h;
+    struct kv_range x;
+
+    INVARIANT(r != NULL); /* it was decoded before */
+    node_get_header(a->node, &h);
+    kv_range_init(&x, node_store(a->node), &h, r);
+    x.sorted = false; /* a target without an order orders nothing here */
+    api_range_stream(a, call, &x);
+    arena_reset(&a->arena);
+}
+
+/* NULL if it can be answered in parts. The texts are etcd 3.7's. */
+static const char *judge_stream(const Etcdserverpb__RangeRequest *r)
+{
+    bool in_key_order = r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE ||
+                        (r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND &&
+                         r->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY);
+
+    if (!in_key_order)
+        return "RangeStream does not support custom sort orders";
+    if (r->min_mod_revision || r->max_mod_revision || r->min_create_revision || r->max_create_revision)
+        return "RangeStream does not support revision filters";
+    return NULL;
+}
+
+void api_kv_range_stream(struct api *a, struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__RangeRequest *r =
+        etcdserverpb__range_request__unpack(&a->arena.allocator, message.len, message.data);
+    enum status st = r ? kv_check_range(r) : ST_BAD_MESSAGE;
+    const char *refusal = st == ST_OK ? judge_stream(r) : NULL;
+    bool serializable = r && r->serializable;
+
+    arena_reset(&a->arena);
+    if (st != ST_OK)
+        api_fail(call, st);
+    else if (refusal)
+        grpc_call_finish(call, ST_UNKNOWN_METHOD, refusal);
+    else if (serializable)
+        answer_range_stream(a, call, message);
+    else
+        api_read(a, call, message, answer_range_stream);
+}
+
 void api_kv_put(struct api *a, struct grpc_call *call, struct slice message)
 {
     Etcdserverpb__PutRequest *r = etcdserverpb__put_request__unpack(&a->arena.allocator, message.len, message.data);

@@ -204,8 +204,10 @@ static void begin(struct kv_range *x)
     mvcc_rev now = mvcc_pending_revision(x->store);
 
     x->begun = true;
+    x->header_rev = now;
     x->answer_at = buf_len(x->out);
-    kv_encode_header(x->out, RANGE_HEADER, &x->header, now);
+    if (!x->in_parts)
+        kv_encode_header(x->out, RANGE_HEADER, &x->header, now);
     if (x->query.grouped || (x->query.rev && (x->query.rev != now || mvcc_has_changes(x->store))))
         return;
     x->count = mvcc_count(x->store, &x->query.span);
@@ -234,6 +236,8 @@ static void finish(struct kv_range *x)
 {
     if (x->sorted)
         write_sorted(x);
+    if (x->in_parts)
+        kv_encode_header(x->out, RANGE_HEADER, &x->header, x->header_rev);
     wire_bool(x->out, RANGE_MORE, x->more);
     wire_int(x->out, RANGE_COUNT, x->query.grouped && !x->query.count_only ? x->passed : x->count);
     wire_bool(x->out, RANGE_ATTRIBUTES, x->attributes);
@@ -248,6 +252,8 @@ enum status kv_range_step(struct kv_range *x, int64_t keys_max, struct buf *out)
     x->out = out;
     if (!x->begun)
         begin(x);
+    else if (x->in_parts)
+        x->answer_at = buf_len(out);
     x->query.visit_max = keys_max;
     x->query.visit_bytes_max = KV_RANGE_SLICE_BYTES;
     st = mvcc_range(x->store, &x->query, on_kv, x, &result);

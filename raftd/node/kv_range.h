@@ -9,6 +9,9 @@
  *     while ((st = kv_range_step(&x, KV_RANGE_SLICE_KEYS, &answer)) == ST_OK && !kv_range_is_done(&x))
  *         ...let others have their turn; once request or its bytes go: kv_range_keep(&x) before...
  *     kv_range_fini(&x);
+ *
+ * With in_parts set after kv_range_init each step appends a RangeResponse of its own, to be sent by itself (RangeStream): keys in all,
+ * header, more and count in the last.
  */
 #ifndef RAFTD_NODE_KV_RANGE_H
 #define RAFTD_NODE_KV_RANGE_H
@@ -31,12 +34,14 @@ struct kv_range {
     int64_t collect_max;          /* of those; 0: none */
     bool keys_only, attributes, hide_lease;
     struct kv_header header;
-    size_t answer_at;          /* where the answer begins */
+    bool in_parts;
+    size_t answer_at;          /* where the answer begins; in parts: this one */
     bool begun, done;
     bool counted;              /* count is the whole span's already */
     bool cut;                  /* no more keys are wanted */
     bool more;                 /* than the limit */
     bool too_large;            /* for header.answer_bytes_max */
+    mvcc_rev header_rev;       /* when it began */
     int64_t count, passed;     /* keys of the span; of those, what the filters let through */
     struct buf *out;           /* during a step */
     struct sorted_kv *list;
