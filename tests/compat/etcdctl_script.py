@@ -173,6 +173,14 @@ ORDERS = [
     Step("get o/ --prefix --min-mod-rev=36 --max-mod-rev=42 -w json", since=(3, 7)),
     Step("get o/ --prefix --min-mod-rev=36 --limit=1 -w json", since=(3, 7)),
     Step("get o/ --prefix --min-mod-rev=36 --count-only -w fields", since=(3, 7)),
+    # the same in parts
+    Step("get r/ --prefix --stream", since=(3, 7)),
+    Step("get r/ --prefix --stream --keys-only", since=(3, 7)),
+    Step("get r/ --prefix --stream --limit 2 -w json", since=(3, 7)),
+    Step("get r/ --prefix --stream --order DESCEND", since=(3, 7)),
+    Step("get r/ --prefix --stream --sort-by VALUE", since=(3, 7)),
+    Step("get r/ --prefix --stream --rev 1000000", since=(3, 7)),
+    Step("get nothing/ --prefix --stream", since=(3, 7)),
 ]
 
 REVISIONS = [
@@ -364,7 +372,7 @@ WATCHES = [
     Step("watch w/b --rev=2 -- sh -c 'echo $ETCD_WATCH_REVISION $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE'", lines=8),
     Step("watch w/e --rev={next}", lines=6, meanwhile=("put w/e 1", "put other 1", "del w/e")),
     Step("watch w/f --prefix --rev={next} --prev-kv", lines=21, meanwhile=("put w/f1 1", "put w/f1 2", "put w/f2 3", "del w/f --prefix")),
-    Step("watch w/g --rev={next} --progress-notify", lines=3, meanwhile=("put w/g ''",)),
+    Step("watch w/g --rev={next} --progress-notify", lines=3, meanwhile=("put w/g ''",), since=(3, 5)),
     Step("watch -i", b"watch w/a --rev=2\n", lines=9),
     Step("watch -i", b"watch w/a --rev=2 -- echo hello\n", lines=12),
     Step("watch -i", b"gibberish\nwatch\n\nwatch w/d --rev=2\n", lines=3),
@@ -377,7 +385,6 @@ WATCHES = [
 
 # What raftd does not serve yet, by what is missing. It says so: gRPC's code Unimplemented, and nothing waits for more.
 LATER = {
-    "ranges as streams": [Step("get r/ --prefix --stream", since=(3, 7))],
     "compaction": [Step("compact 1"), Step("compact 1 --physical")],
     "leases": [Step(f"lease {what}") for what in ("grant 10", "revoke 1234", "timetolive 1234", "list")],
     "locks and elections (leases)": [Step("lock a"), Step("elect a b"), Step("elect -l a")],

@@ -520,6 +520,22 @@ static bool on_watch(void *arg, const struct mvcc_event *e)
     return w->room > 0;
 }
 
+/* A watcher of some span, from some revision, past or to come. */
+static void begin_watching(struct watch_hub *hub, const struct model *m, struct rng *rng, struct watching *w, struct watcher **ret_watcher)
+{
+    mvcc_rev start = rng_below(rng, 3) ? 1 + (mvcc_rev)rng_below(rng, (uint64_t)m->revision + 5) : 0;
+
+    w->m = m;
+    w->room = 1 + (unsigned)rng_below(rng, 20);
+    w->span = model_draw_span(rng);
+    w->next = 0;
+    while (w->next < m->count && m->changes[w->next].main < (start ? start : m->revision + 1))
+        w->next++;
+    if (start > m->revision)
+        return; /* the model cannot say yet where it begins */
+    assert_int_equal(watch_add(hub, &w->span, start, w, ret_watcher), mvcc_span_is_empty(&w->span) ? ST_BAD_ARGUMENT : ST_OK);
+}
+
 static void every_watcher_gets_every_change_once_and_in_order(void **state)
 {
     (void)state;
@@ -546,20 +562,7 @@ static void every_watcher_gets_every_change_once_and_in_order(void **state)
             if (rng_below(&rng, 3))
                 assert_int_equal(watch_publish(hub), ST_OK);
             if (!watchers[i]) {
-                mvcc_rev start = rng_below(&rng, 3) ? 1 + (mvcc_rev)rng_below(&rng, (uint64_t)m.revision + 5) : 0;
-                struct watching *w = &watching[i];
-                w->m = &m;
-                w->room = 1 + (unsigned)rng_below(&rng, 20);
-                w->span = model_draw_span(&rng);
-                w->next = 0;
-                while (w->next < m.count && m.changes[w->next].main < (start ? start : m.revision + 1))
-                    w->next++;
-                if (start > m.revision)
-                    continue; /* the model cannot say yet where it begins */
-                if (mvcc_span_is_empty(&w->span))
-                    assert_int_equal(watch_add(hub, &w->span, start, w, &watchers[i]), ST_BAD_ARGUMENT);
-                else
-                    assert_int_equal(watch_add(hub, &w->span, start, w, &watchers[i]), ST_OK);
+                begin_watching(hub, &m, &rng, &watching[i], &watchers[i]);
             } else if (rng_below(&rng, 8) == 0) {
                 watch_remove(hub, watchers[i]);
                 watchers[i] = NULL;
