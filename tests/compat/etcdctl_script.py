@@ -18,6 +18,7 @@ class Step(NamedTuple):
     since: tuple = (3, 4)  # oldest etcdctl that has the command
     lines: int = 0
     meanwhile: tuple = ()
+    server: tuple = (3, 4)  # oldest etcd that answers so; raftd answers as 3.7.1 does
 
     def argv(self, next_revision=0):
         return [word.encode() for word in shlex.split(self.line.replace("{next}", str(next_revision)))]
@@ -379,7 +380,7 @@ WATCHES = [
     Step("watch"),
     Step("watch w/ --prefix --from-key"),
     Step("watch w/b w/a --rev=2"),
-    Step("watch w/a --rev=-1"),
+    Step("watch w/a --rev=-1", server=(3, 7)),  # 3.4 watches from now on
     Step("watch w/a --rev=1 --prefix --hex -w json", lines=1),
 ]
 
@@ -413,7 +414,9 @@ MEMBERS = [
     Step("member list --hex"),
     Step("member list --hex -w json"),
     Step("member list --consistency s -w json", since=(3, 7)),
-    *each_format("alarm list"),
+    *each_format("alarm list", ("simple", "table")),
+    Step("alarm list -w json", server=(3, 7)),  # 3.4 answers without a header
+    Step("alarm list -w fields", server=(3, 7)),
     Step("get '' --prefix --keys-only -w json"),
 ]
 
