@@ -272,7 +272,8 @@ void wal_writer_release(struct writer *w, raft_index index, raft_term term)
         return;
     if (!wal_writer_has_room(w, sizeof record))
         wal_writer_roll(w, sizeof record);
-    while (first + 1 < s->segment_count && s->segments[first].max_index <= index)
+    /* The entry itself stays: when the log is read again it tells whether what follows it is still good (reader.c, begin_behind). */
+    while (first + 1 < s->segment_count && s->segments[first].max_index < index)
         first++;
     s->begin_index = index;
     s->begin_term = term;

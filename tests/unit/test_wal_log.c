@@ -48,6 +48,27 @@ static void what_was_appended_is_replayed(void **state)
     fixture_fini(&fx);
 }
 
+/* Wherever in the segments the entry lies that the snapshot contradicts. */
+static void a_snapshot_that_contradicts_the_log_takes_its_place(void **state)
+{
+    (void)state;
+    for (raft_index at = 1; at <= 30; at++) {
+        struct fixture fx;
+        fixture_init(&fx, 1024);
+        fixture_start(&fx);
+        for (raft_index i = 1; i <= 30; i++)
+            fixture_append(&fx, i, 1, 1, 50);
+        wal_release(fx.wal, at, 2); /* it holds another entry there: of term 1 */
+        fx.model.begin = at;
+        fx.model.begin_term = 2;
+        fx.model.count = 0;
+        fixture_reopen(&fx);
+        fixture_append(&fx, at + 1, 3, 2, 50);
+        fixture_reopen(&fx);
+        fixture_fini(&fx);
+    }
+}
+
 static void a_batch_of_nothing_has_a_ticket(void **state)
 {
     struct fixture fx;
@@ -249,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_directory_begins_a_log),
         cmocka_unit_test(what_was_appended_is_replayed),
+        cmocka_unit_test(a_snapshot_that_contradicts_the_log_takes_its_place),
         cmocka_unit_test(a_batch_of_nothing_has_a_ticket),
         cmocka_unit_test(later_entries_replace_a_suffix),
         cmocka_unit_test(replay_leaves_out_what_the_store_has),
