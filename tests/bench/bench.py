@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -128,6 +129,17 @@ def memory_rows(clusters, keys):
     return rows
 
 
+def turn_rows(clusters):
+    """What a server says at its end of its event loop's longest turn; those that say nothing have no row."""
+    rows = []
+    for name, cluster in clusters:
+        cluster.stop()
+        turns = [int(us) for node in cluster for us in re.findall(r"longest_turn_us=(\d+)", node.log_path.read_text(errors="replace"))]
+        if turns:
+            rows.append([name, max(turns) / 1000])
+    return rows
+
+
 def run(nodes, options, directory, say, log):
     with contextlib.ExitStack() as stack:
         clusters = []
@@ -146,6 +158,10 @@ def run(nodes, options, directory, say, log):
         rss = [[name, max(cluster.rss_bytes()) / 2**20] for name, cluster in clusters]
         say("Memory of the largest member after all of the above:\n")
         say(table(["server", "MiB"], rss))
+        turns = turn_rows(clusters)
+        if turns:
+            say("Longest turn of the event loop of any member, through all of the above:\n")
+            say(table(["server", "ms"], turns))
 
 
 def main():
