@@ -20,6 +20,7 @@ pytest_files = \
 	tests/fs/test_faults.py \
 	tests/fs/test_list.py \
 	tests/fs/test_names.py \
+	tests/fs/test_random.py \
 	tests/fs/test_two_mounts.py \
 	tests/fs/test_write.py
 TESTS += $(pytest_files)
