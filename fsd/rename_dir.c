@@ -152,6 +152,15 @@ static bool target_is_empty(const struct op *op, const Mvccpb__KeyValue *first, 
                       slice_equal(slice_of(first->key.data, first->key.len), buf_slice(&op->rename->to_end)));
 }
 
+/* A server that answers with other keys than it was asked for is not followed. */
+static bool all_are_below(const struct op *op, const Etcdserverpb__RangeResponse *r)
+{
+    for (size_t i = 0; i < r->n_kvs; i++)
+        if (!slice_has_prefix(slice_of(r->kvs[i]->key.data, r->kvs[i]->key.len), buf_slice(&op->end)))
+            return false;
+    return true;
+}
+
 static void on_read(struct op *op, enum status st, struct slice answer)
 {
     Etcdserverpb__TxnResponse *r = op_txn_answer(op, &st, answer);
@@ -174,6 +183,8 @@ static void on_read(struct op *op, enum status st, struct slice answer)
         op_fail(op, ENOTEMPTY);
     else if (ranges[0]->more)
         op_fail(op, EXDEV);
+    else if (!all_are_below(op, ranges[0]))
+        op_fail(op, EIO);
     else if (!ranges[0]->n_kvs)
         rename_again(op);
     else if (is_empty_name(op))
