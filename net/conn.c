@@ -81,7 +81,7 @@ static void on_writable(struct conn *c)
     int error;
 
     if (!c->connecting) {
-        conn_flush(c);
+        conn_flush_later(c); /* which may end it: not under our hands */
         return;
     }
     error = socket_connect_result(c->fd);
