@@ -68,7 +68,7 @@ static void conn_flush(void *arg)
         c->more = !c->mute && buf_len(&c->out) >= CONN_WRITE_BYTES_MAX;
         alive = write_out(c);
     }
-    if (!alive || c->closing) {
+    if (!alive || c->closing || (c->finishing && !buf_len(&c->out))) {
         conn_end(c);
         return;
     }
@@ -101,6 +101,8 @@ static void on_readable(struct conn *c)
     uint8_t *bytes = loop_scratch(c->loop);
     ssize_t n = read(c->fd, bytes, LOOP_SCRATCH_BYTES);
 
+    if (n > 0 && c->finishing)
+        return;
     if (n > 0)
         c->data_fn(c->arg, slice_of(bytes, (size_t)n));
     else if (n == 0)
@@ -126,7 +128,7 @@ void conn_start(struct conn *c, struct loop *l, int fd, bool connecting)
     c->loop = l;
     c->fd = fd;
     c->connecting = connecting;
-    c->closing = c->mute = c->more = false;
+    c->closing = c->finishing = c->mute = c->more = false;
     buf_init(&c->out);
     loop_task_init(&c->flush, LOOP_FLUSH, conn_flush, c);
     c->watch = loop_watch_new(l, fd, on_ready, c);
@@ -144,6 +146,15 @@ void conn_close_later(struct conn *c, const char *why)
     if (c->fd < 0 || c->closing)
         return;
     c->closing = true;
+    c->why = why;
+    loop_task_queue(c->loop, &c->flush);
+}
+
+void conn_finish(struct conn *c, const char *why)
+{
+    if (c->fd < 0 || c->closing || c->finishing)
+        return;
+    c->mute = c->finishing = true;
     c->why = why;
     loop_task_queue(c->loop, &c->flush);
 }

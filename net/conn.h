@@ -17,6 +17,7 @@ struct conn {
     struct loop_task flush;
     struct buf out;
     bool connecting, closing;
+    bool finishing;  /* closes when out is empty */
     bool more;       /* fill_fn stopped at the bound */
     bool mute;       /* set by the protocol: it has nothing more to say, fill_fn is not called */
     const char *why; /* of closing */
@@ -36,6 +37,8 @@ void conn_start(struct conn *c, struct loop *l, int fd, bool connecting);
 void conn_flush_later(struct conn *c);
 /* why: a text that stays. What was to be sent is tried once. */
 void conn_close_later(struct conn *c, const char *why);
+/* The same when all of it has been sent; what still comes is dropped. The protocol has nothing more to say. */
+void conn_finish(struct conn *c, const char *why);
 /* At once and without a word. */
 void conn_fini(struct conn *c);
 

@@ -133,9 +133,11 @@ static void on_conn_fill(void *arg, struct buf *out)
     while (buf_len(out) < CONN_WRITE_BYTES_MAX && (n = nghttp2_session_mem_send(sc->session, &bytes)) > 0)
         buf_append(out, bytes, (size_t)n);
     sc->fill = NULL;
-    if (n < 0 || (!nghttp2_session_want_read(sc->session) && !nghttp2_session_want_write(sc->session))) {
+    if (n < 0) {
         sc->conn.mute = true;
-        conn_close_later(&sc->conn, n < 0 ? nghttp2_strerror((int)n) : "session ended");
+        conn_close_later(&sc->conn, nghttp2_strerror((int)n));
+    } else if (!nghttp2_session_want_read(sc->session) && !nghttp2_session_want_write(sc->session)) {
+        conn_finish(&sc->conn, "session ended"); /* its last answers are in frames, not yet with the client */
     }
 }
 
@@ -154,6 +156,8 @@ static void server_conn_free(struct server_conn *sc)
     TAILQ_REMOVE(&s->conns, sc, link);
     s->conn_count--;
     free(sc);
+    if (s->draining && !s->conn_count && s->options.drained_fn)
+        s->options.drained_fn(s->options.drained_arg);
 }
 
 static void on_conn_closed(void *arg, const char *why)
@@ -232,10 +236,15 @@ struct grpc_server *grpc_server_new(const struct grpc_server_options *options)
 void grpc_server_drain(struct grpc_server *s)
 {
     struct server_conn *sc;
+    struct grpc_call *call;
 
     s->draining = true;
     TAILQ_FOREACH(sc, &s->conns, link)
     {
+        /* Both ways: it would not end by itself. */
+        TAILQ_FOREACH(call, &sc->calls, link)
+            if (call->headers_done && call->method && call->method->client_streams)
+                call_refuse(call, ST_STOPPED, NULL);
         /* Requests that are on their way are not ours any more; the session ends with the last call. */
         (void)nghttp2_submit_goaway(sc->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(sc->session),
                                     NGHTTP2_NO_ERROR, NULL, 0);
@@ -247,6 +256,7 @@ void grpc_server_free(struct grpc_server *s)
 {
     if (!s)
         return;
+    s->options.drained_fn = NULL;
     while (!TAILQ_EMPTY(&s->conns))
         server_conn_free(TAILQ_FIRST(&s->conns));
     call_pool_free(s);

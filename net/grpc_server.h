@@ -44,12 +44,18 @@ struct grpc_server_options {
     unsigned method_count;
     void *service_arg;
     size_t message_bytes_max; /* REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES_MAX */
+    /* After grpc_server_drain: the last connection has gone, in a callback of the loop. May be NULL. */
+    void (*drained_fn)(void *arg);
+    void *drained_arg;
 };
 
 struct grpc_server *grpc_server_new(const struct grpc_server_options *options);
 /* Take over an accepted descriptor. */
 void grpc_server_accept(struct grpc_server *s, int fd);
-/* Refuse new streams (GOAWAY), let running calls end; grpc_server_free ends what is left. */
+/*
+ * Refuse new connections and new streams (GOAWAY), end those whose client streams with ST_STOPPED, let the others end; a connection
+ * goes when its last answer is sent. grpc_server_free ends what is left.
+ */
 void grpc_server_drain(struct grpc_server *s);
 void grpc_server_free(struct grpc_server *s);
 unsigned grpc_server_conns(const struct grpc_server *s);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A connection: what the protocol has to say is asked for until it has said all, however fast the other side reads. */
+/* A connection: what the protocol has to say is asked for until it has said all, however fast or slowly the other side reads. */
 #include "tests/unit/check.h"
 
 #include <string.h>
@@ -19,6 +19,7 @@
 struct talker {
     struct conn conn;
     size_t left;
+    bool finishes; /* when all is said */
     bool closed;
 };
 
@@ -32,6 +33,8 @@ static void talk(void *arg, struct buf *out)
         buf_commit(out, n);
         t->left -= n;
     }
+    if (!t->left && t->finishes)
+        conn_finish(&t->conn, "all is said");
 }
 
 static void hear(void *arg, struct slice bytes)
@@ -91,9 +94,38 @@ static void test_more_than_fits_is_said_to_the_end_to_a_fast_reader(void **state
     loop_free(l);
 }
 
+static void test_what_is_said_before_a_finish_arrives_at_a_slow_reader(void **state)
+{
+    static uint8_t bytes[8192];
+    struct loop *l = loop_new();
+    struct talker t = {.left = ALL_BYTES, .finishes = true};
+    size_t total = 0;
+    ssize_t n = 1;
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+    t.conn = (struct conn){.data_fn = hear, .fill_fn = talk, .closed_fn = on_closed, .arg = &t};
+    conn_start(&t.conn, l, fds[0], false);
+    conn_flush_later(&t.conn);
+    assert_int_equal(write(fds[1], "still talking", 13), 13); /* is dropped */
+    while (n) {
+        if (!t.closed)
+            loop_run_once(l, 0);
+        n = read(fds[1], bytes, sizeof bytes);
+        assert_true(n >= 0 || !t.closed); /* no reset, no end before all was read */
+        total += n > 0 ? (size_t)n : 0;
+    }
+    assert_int_equal(total, ALL_BYTES);
+    assert_true(t.closed);
+    close(fds[1]);
+    loop_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_said_before_a_finish_arrives_at_a_slow_reader),
         cmocka_unit_test(test_more_than_fits_is_said_to_the_end_to_a_fast_reader),
     };
 
