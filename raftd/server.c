@@ -24,6 +24,7 @@
 #include "raftd/peer/peers.h"
 #include "raftd/storage_thread.h"
 
+#define STOP_NS NS_PER_S /* for calls under way, once asked to stop */
 #define PUBLISH_RETRY_NS (1000 * NS_PER_MS)
 #define STALL_REPORT_NS (60 * NS_PER_S)
 #define STALL_WORTH_A_LINE_NS (100 * NS_PER_MS)
@@ -44,9 +45,9 @@ struct server {
     unsigned listener_count;
     struct loop_wake *wal_wake;
     struct loop_task run;
-    struct loop_timer tick, publish, stall;
+    struct loop_timer tick, publish, stall, stop;
     struct loop_signal *term, *interrupt;
-    bool published;
+    bool published, stopping;
     int64_t stall_max_ns; /* the longest turn of the loop */
 };
 
@@ -198,12 +199,29 @@ static void on_peer(void *arg, int fd)
     peers_accept(s->peers, fd);
 }
 
+static void on_no_clients(void *arg)
+{
+    struct server *s = arg;
+
+    loop_stop(s->loop);
+}
+
+/* Whoever waits for an answer gets it, unless it takes too long or we are asked again. */
 static void on_signal(void *arg)
 {
     struct server *s = arg;
 
-    log_info("server", "asked to stop");
-    loop_stop(s->loop);
+    if (s->stopping) {
+        loop_stop(s->loop);
+        return;
+    }
+    s->stopping = true;
+    log_info("server", "asked to stop clients=%u", grpc_server_conns(s->grpc));
+    grpc_server_drain(s->grpc);
+    if (grpc_server_conns(s->grpc))
+        loop_timer_set(s->loop, &s->stop, loop_now_ns(s->loop) + STOP_NS);
+    else
+        loop_stop(s->loop);
 }
 
 static int64_t take_stall(struct server *s)
@@ -383,7 +401,9 @@ static enum status open_listeners(struct server *s, const struct conf_urls *urls
 static enum status open_services(struct server *s, struct error *ret_error)
 {
     struct grpc_server_options o = {.loop = s->loop,
-                                    .message_bytes_max = REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES_MAX};
+                                    .message_bytes_max = REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES_MAX,
+                                    .drained_fn = on_no_clients,
+                                    .drained_arg = s};
     enum status st;
 
     s->api = api_new(s->loop, s->node);
@@ -403,6 +423,7 @@ static void start_timers(struct server *s)
     loop_timer_init(&s->tick, on_tick, s);
     loop_timer_init(&s->publish, on_publish_time, s);
     loop_timer_init(&s->stall, on_stall_time, s);
+    loop_timer_init(&s->stop, on_no_clients, s);
 }
 
 enum status server_open(const struct conf *conf, struct server **ret_server, struct error *ret_error)
@@ -467,6 +488,7 @@ void server_close(struct server *s)
     loop_timer_cancel(s->loop, &s->tick);
     loop_timer_cancel(s->loop, &s->publish);
     loop_timer_cancel(s->loop, &s->stall);
+    loop_timer_cancel(s->loop, &s->stop);
     loop_task_cancel(s->loop, &s->run);
     storage_thread_stop(s->storage);
     /* The log first: what was proposed is written; then those who wait are told that the outcome is open. */

@@ -16,6 +16,7 @@ pytest_files = \
 	tests/compat/test_client.py \
 	tests/compat/test_etcdctl.py \
 	tests/compat/test_malformed.py \
+	tests/compat/test_stop.py \
 	tests/fs/test_embedded.py \
 	tests/fs/test_faults.py \
 	tests/fs/test_list.py \
