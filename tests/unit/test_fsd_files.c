@@ -123,6 +123,7 @@ static void whoever_lost_a_write_in_anothers_commit_hears_of_it(void **state)
     assert_int_equal(x.b.error, 0); /* its own call tells */
     assert_true(x.a.failed && x.b.failed);
     assert_int_equal(x.a.wrote | x.b.wrote, 0);
+    buf_fini(&writes);
     file_take_held(x.file, &writes);
     file_settle(x.file, &x.b, 0);
     assert_true(x.a.failed && !x.b.failed);
