@@ -4,6 +4,7 @@
 Run it against a build with sanitizers: their findings end the process, and so the test.
 """
 
+import contextlib
 import random
 import struct
 
@@ -563,3 +564,17 @@ def test_a_long_range_whose_client_goes(node):
             raw.send(frame(RST_STREAM, 0, stream, struct.pack(">I", 8)))
     with RawConnection(node.client_port) as raw:
         raw.open(KV + "Range", grpc_frame(field(1, "long/") + field(2, "long0")))
+
+
+def test_who_says_nothing_is_shown_out_and_who_has_said_hello_may_stay(node):
+    """After five seconds without the preface and settings of HTTP/2; an idle client is none of these."""
+    with contextlib.ExitStack() as stack:
+        idle = stack.enter_context(RawConnection(node.client_port))
+        assert idle.ping()
+        silent = [stack.enter_context(RawConnection(node.client_port, hello=False, timeout_seconds=30)) for _ in range(50)]
+        for place, raw in enumerate(silent):
+            raw.send(PREFACE[:place])
+        for raw in silent:
+            raw.read_until_closed()
+            assert raw.closed
+        assert idle.call(KV + "Range", RANGE_OF_K).code == OK
