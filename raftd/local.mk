@@ -20,8 +20,8 @@ libpeer_a_SOURCES = \
 	raftd/peer/peers.c raftd/peer/peers.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += test_kv test_codecs
-TESTS += test_kv test_codecs
+check_PROGRAMS += test_kv test_codecs test_node
+TESTS += test_kv test_codecs test_node
 node_test_libs = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 test_kv_SOURCES = tests/unit/test_kv.c tests/unit/check.h
 test_kv_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
@@ -29,6 +29,9 @@ test_kv_LDADD = $(node_test_libs)
 test_codecs_SOURCES = tests/unit/test_codecs.c tests/unit/check.h raftd/peer/frame.c raftd/peer/frame.h
 test_codecs_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 test_codecs_LDADD = $(node_test_libs)
+test_node_SOURCES = tests/unit/test_node.c tests/unit/check.h tests/unit/memory_disk.c tests/unit/memory_disk.h
+test_node_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+test_node_LDADD = $(node_test_libs)
 endif
 
 bin_PROGRAMS += raftd/raftd

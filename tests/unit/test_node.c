@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests that wait on a member, and callbacks that do everything they may: cancel others, ask anew, in the middle. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "raftd/node/node.h"
+#include "tests/unit/check.h"
+#include "tests/unit/memory_disk.h"
+
+#define MS NS_PER_MS
+
+static char dir[120];
+static struct disk *disk;
+static struct mvcc *store;
+static struct wal *wal;
+static struct node *node;
+static struct members initial;
+static struct raft_message sent[200]; /* without their entries */
+static unsigned sent_count, seals;
+static struct mvcc_seal *seal;
+
+static void on_nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void on_send(void *arg, const struct raft_message *m)
+{
+    (void)arg;
+    if (sent_count < 200)
+        sent[sent_count++] = *m;
+}
+
+static void on_seal(void *arg, struct mvcc_seal *s)
+{
+    (void)arg;
+    seal = s;
+    seals++;
+}
+
+static void on_fail(void *arg, const char *text)
+{
+    (void)arg;
+    fail_msg("%s", text);
+}
+
+static int64_t wall_ns(void *arg)
+{
+    (void)arg;
+    return 1;
+}
+
+static void open_node(unsigned members, uint64_t seal_entries, bool stepped)
+{
+    struct mvcc_options so = {.dir = dir, .memtable_bytes = UINT64_MAX, .seal_entries = seal_entries, .no_sync = true};
+    struct wal_options wo = {.disk = disk,
+                             .cluster_id = 1,
+                             .member_id = 1,
+                             .segment_bytes = 1 << 16,
+                             .synchronous = true,
+                             .stepped = stepped,
+                             .wake_fn = on_nothing,
+                             .fail_fn = on_fail};
+    struct node_options o = {.cluster_id = 1,
+                             .member_id = 1,
+                             .initial = &initial,
+                             .tick_ns = 10 * MS,
+                             .election_ticks = 10,
+                             .message_bytes_max = RAFT_MESSAGE_BYTES_MAX,
+                             .inflight_messages_max = 8,
+                             .random_seed = 9,
+                             .send_fn = on_send,
+                             .work_fn = on_nothing,
+                             .applied_fn = on_nothing,
+                             .seal_fn = on_seal,
+                             .fail_fn = on_fail,
+                             .wall_ns_fn = wall_ns};
+    struct error error = {0};
+    bool is_new;
+
+    for (unsigned i = initial.count; i < members; i++)
+        assert_int_equal(members_add(&initial, i + 1, "", NULL, 0), ST_OK);
+    assert_int_equal(mvcc_open(&so, &store, &error), ST_OK);
+    assert_int_equal(wal_open(&wo, &wal, &is_new, &error), ST_OK);
+    o.store = store;
+    o.wal = wal;
+    assert_int_equal(node_new(&o, &node, &error), ST_OK);
+    node_run(node);
+}
+
+static void close_node(void)
+{
+    node_free(node);
+    wal_close(wal);
+    mvcc_close(store);
+}
+
+static int set_up(void **state)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    (void)state;
+    snprintf(dir, sizeof dir, "%.80s/raftfs-node-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    disk = memory_disk_new();
+    sent_count = seals = 0;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char command[200];
+
+    (void)state;
+    disk->ops->free(disk);
+    members_fini(&initial);
+    snprintf(command, sizeof command, "%s/0000000000000001.tdb", dir);
+    unlink(command);
+    snprintf(command, sizeof command, "%s/0000000000000001.keys", dir);
+    unlink(command);
+    return rmdir(dir);
+}
+
+/* ---- callbacks ---- */
+
+struct waiter {
+    struct node_request *request;
+    unsigned ended;
+    enum status status;
+    void (*then_fn)(struct waiter *w);
+};
+
+static struct waiter waiters[8];
+
+static void on_done(void *arg, enum status st, struct slice answer)
+{
+    struct waiter *w = arg;
+
+    (void)answer;
+    w->ended++;
+    w->status = st;
+    w->request = NULL;
+    if (w->then_fn)
+        w->then_fn(w);
+}
+
+static enum status ask(unsigned i, int64_t deadline_ns, bool write)
+{
+    struct waiter *w = &waiters[i];
+
+    if (write)
+        return node_propose(node, COMMAND_PUT, slice_of("\x0a\x01k", 3), deadline_ns, on_done, w, &w->request);
+    return node_read(node, deadline_ns, on_done, w, &w->request);
+}
+
+/* The connection breaks: all the others that wait on it go. */
+static void cancel_the_others(struct waiter *w)
+{
+    for (unsigned i = 0; i < 8; i++)
+        if (&waiters[i] != w && waiters[i].request) {
+            node_cancel(node, waiters[i].request);
+            waiters[i].request = NULL;
+        }
+}
+
+static enum status asked_anew;
+
+static void ask_again(struct waiter *w)
+{
+    w->then_fn = NULL;
+    asked_anew = ask((unsigned)(w - waiters), 300 * MS, w == &waiters[1]);
+}
+
+static void what_expires_may_cancel_what_expires_with_it(void **state)
+{
+    unsigned ended = 0;
+
+    (void)state;
+    memset(waiters, 0, sizeof waiters);
+    open_node(3, UINT64_MAX, false); /* alone of three: nothing is ever decided */
+    for (unsigned i = 0; i < 8; i++) {
+        waiters[i].then_fn = cancel_the_others;
+        assert_int_equal(ask(i, 100 * MS, i % 2), ST_OK);
+    }
+    node_tick(node, 50 * MS);
+    node_run(node);
+    node_tick(node, 200 * MS);
+    for (unsigned i = 0; i < 8; i++)
+        ended += waiters[i].ended;
+    assert_int_equal(ended, 1);
+    node_tick(node, 900 * MS);
+    for (unsigned i = 0; i < 8; i++)
+        assert_null(waiters[i].request);
+    close_node();
+}
+
+static void what_is_asked_anew_from_a_callback_has_its_own_deadline(void **state)
+{
+    (void)state;
+    memset(waiters, 0, sizeof waiters);
+    open_node(3, UINT64_MAX, false);
+    for (unsigned i = 0; i < 2; i++) {
+        waiters[i].then_fn = ask_again;
+        assert_int_equal(ask(i, 100 * MS, i), ST_OK);
+    }
+    assert_int_equal(ask(2, 10 * NS_PER_S, false), ST_OK);
+    assert_true(node_tick(node, 150 * MS) <= 300 * MS);
+    assert_int_equal(asked_anew, ST_OK);
+    assert_true(waiters[0].ended == 1 && waiters[1].ended == 1);
+    assert_int_equal(waiters[1].status, ST_TIMEOUT);
+    node_tick(node, 301 * MS);
+    assert_true(waiters[0].ended == 2 && waiters[1].ended == 2 && waiters[2].ended == 0);
+    close_node();
+    assert_int_equal(waiters[2].status, ST_STOPPED);
+}
+
+static void a_node_that_stops_takes_nothing_new(void **state)
+{
+    (void)state;
+    memset(waiters, 0, sizeof waiters);
+    open_node(3, UINT64_MAX, false);
+    for (unsigned i = 0; i < 8; i++) {
+        waiters[i].then_fn = i % 3 ? ask_again : cancel_the_others;
+        assert_int_equal(ask(i, NS_PER_S, i % 2), ST_OK);
+    }
+    waiters[0].then_fn = waiters[1].then_fn = ask_again; /* one of each kind that is told */
+    asked_anew = ST_OK;
+    close_node();
+    assert_int_equal(asked_anew, ST_STOPPED);
+    for (unsigned i = 0; i < 8; i++)
+        assert_true(waiters[i].ended <= 1);
+}
+
+/* ---- reads ---- */
+
+static unsigned sent_of(enum raft_message_type type)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < sent_count; i++)
+        count += sent[i].type == type;
+    return count;
+}
+
+static void hear_of_leader(uint64_t id, raft_term term)
+{
+    struct raft_message m = {.type = RAFT_MSG_HEARTBEAT, .from = id, .to = 1, .term = term};
+
+    node_step(node, &m);
+    node_run(node);
+}
+
+static void a_read_is_asked_again_as_soon_as_there_is_a_new_leader(void **state)
+{
+    struct raft_message answer = {.type = RAFT_MSG_READ_INDEX_RESPONSE, .from = 2, .to = 1, .term = 1};
+    uint64_t first;
+
+    (void)state;
+    memset(waiters, 0, sizeof waiters);
+    open_node(3, UINT64_MAX, false);
+    hear_of_leader(2, 1);
+    assert_int_equal(ask(0, NS_PER_S, false), ST_OK);
+    node_run(node);
+    assert_int_equal(sent_of(RAFT_MSG_READ_INDEX), 1);
+    first = answer.context = sent[sent_count - 1].context;
+    hear_of_leader(3, 2);
+    node_run(node);
+    assert_int_equal(sent_of(RAFT_MSG_READ_INDEX), 2);
+    assert_int_equal(sent[sent_count - 1].to, 3);
+    assert_int_not_equal(sent[sent_count - 1].context, first); /* a new attempt, a new context */
+    /* What the old one says now is too late. */
+    node_step(node, &answer);
+    answer.from = 3;
+    answer.term = 2;
+    node_step(node, &answer);
+    node_run(node);
+    assert_int_equal(waiters[0].ended, 0);
+    answer.context = sent[sent_count - 1].context;
+    node_step(node, &answer);
+    node_run(node);
+    assert_int_equal(waiters[0].ended, 1);
+    assert_int_equal(waiters[0].status, ST_OK);
+    close_node();
+}
+
+/* ---- storage ---- */
+
+static void nothing_is_promised_before_it_is_durable(void **state)
+{
+    struct raft_message vote = {.type = RAFT_MSG_VOTE, .from = 2, .to = 1, .term = 5};
+
+    (void)state;
+    open_node(3, UINT64_MAX, true);
+    node_step(node, &vote);
+    node_run(node);
+    assert_int_equal(sent_of(RAFT_MSG_VOTE_RESPONSE), 0);
+    assert_true(wal_step(wal));
+    node_on_wal(node);
+    assert_int_equal(sent_of(RAFT_MSG_VOTE_RESPONSE), 1);
+    assert_false(sent[sent_count - 1].reject);
+    close_node();
+    /* And kept over a restart: no second vote in that term. */
+    open_node(3, UINT64_MAX, false);
+    vote.from = 3;
+    node_step(node, &vote);
+    node_run(node);
+    assert_int_equal(sent_of(RAFT_MSG_VOTE_RESPONSE), 2);
+    assert_true(sent[sent_count - 1].reject);
+    close_node();
+}
+
+static void entries_that_change_nothing_are_sealed_and_released(void **state)
+{
+    struct error error = {0};
+    raft_index begin;
+    raft_term term;
+
+    (void)state;
+    memset(waiters, 0, sizeof waiters);
+    open_node(1, 10, false);
+    for (unsigned i = 0; i < 12; i++) /* no key: refused where it is applied */
+        assert_int_equal(node_propose(node, COMMAND_PUT, slice_of(NULL, 0), NS_PER_S, on_done, &waiters[0], NULL), ST_OK);
+    node_run(node);
+    assert_int_equal(waiters[0].ended, 12);
+    assert_int_equal(waiters[0].status, ST_EMPTY_KEY);
+    assert_int_equal(seals, 1);
+    assert_int_equal(mvcc_seal_write(seal, &error), ST_OK);
+    node_on_seal_written(node, seal, ST_OK, &error);
+    close_node();
+    open_node(1, 10, false);
+    wal_get_begin(wal, &begin, &term);
+    assert_int_equal(begin, 13); /* the leader's own, and ours */
+    assert_int_equal(mvcc_revision(store), 1);
+    close_node();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_expires_may_cancel_what_expires_with_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_asked_anew_from_a_callback_has_its_own_deadline, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_node_that_stops_takes_nothing_new, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_read_is_asked_again_as_soon_as_there_is_a_new_leader, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nothing_is_promised_before_it_is_durable, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(entries_that_change_nothing_are_sealed_and_released, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
