@@ -2,11 +2,13 @@
 /* Clients, faults, and the end of a run. */
 #include "tests/sim/run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "proto/rpc.pb-c.h"
+#include "proto/state.pb-c.h"
 #include "raftd/node/kv.h"
 #include "tests/sim/history.h"
 #include "tests/sim/member.h"
@@ -306,6 +308,34 @@ static struct sim_member *draw_victim(struct run *run)
     return &run->members.members[at];
 }
 
+/* A member tells its name and URLs, as it does when it starts; whether it is heard is nobody's operation. */
+static void on_published(void *arg, enum status st, struct slice answer)
+{
+    (void)arg;
+    (void)st;
+    (void)answer;
+}
+
+static void publish(struct sim_member *m)
+{
+    Raftfs__State__Member told;
+    char name[20], *urls[1] = {name};
+    struct buf b;
+
+    if (!m->up)
+        return;
+    snprintf(name, sizeof name, "n%u-%llu", m->number, (unsigned long long)m->life);
+    raftfs__state__member__init(&told);
+    told.id = m->number + 1;
+    told.name = name;
+    told.client_urls = urls;
+    told.n_client_urls = 1;
+    b = packed(&told.base);
+    if (node_propose(m->node, COMMAND_MEMBER_PUBLISH, buf_slice(&b), member_now(m) + WAIT_NS, on_published, NULL, NULL) == ST_OK)
+        member_run(m);
+    buf_fini(&b);
+}
+
 static void next_fault(void *arg, unsigned number, uint64_t unused, const uint8_t *bytes, size_t len)
 {
     struct run *run = arg;
@@ -327,6 +357,10 @@ static void next_fault(void *arg, unsigned number, uint64_t unused, const uint8_
     case 4:
     case 5:
         world_separate(w, m->number, run->members.count);
+        break;
+    case 7:
+        if (m->paused_until_ns <= w->now_ns)
+            publish(m);
         break;
     case 6:
         m->paused_until_ns = w->now_ns + world_between(w, 0, NS_PER_S);
@@ -371,6 +405,18 @@ static void come_to_rest(struct run *run, const char *when)
     SIM_CHECK(is_at_rest(run), "no rest within %d s after %s", (int)(REST_NS / NS_PER_S), when);
 }
 
+/* Every replica knows the same of the members. */
+static void check_members(struct run *run, struct sim_member *m, const char *when)
+{
+    struct buf one = {0}, other = {0};
+
+    members_encode(node_members(run->members.members[0].node), &one);
+    members_encode(node_members(m->node), &other);
+    SIM_CHECK(slice_equal(buf_slice(&one), buf_slice(&other)), "member %u, %s: knows other names than member 0", m->number, when);
+    buf_fini(&one);
+    buf_fini(&other);
+}
+
 /* Every replica holds the same, record for record. */
 static uint32_t check_equal(struct run *run, const char *when)
 {
@@ -385,6 +431,7 @@ static uint32_t check_equal(struct run *run, const char *when)
             first = hash;
         SIM_CHECK(hash == first, "member %u, %s: another store than member 0", i, when);
         history_check(&run->history, m->store);
+        check_members(run, m, when);
     }
     return first;
 }
