@@ -16,6 +16,7 @@
 #include "common/error.h"
 #include "fsd/children.h"
 #include "fsd/commit.h"
+#include "fsd/emptied.h"
 #include "fsd/heard.h"
 #include "fsd/ino.h"
 #include "fsd/ns.h"
@@ -65,6 +66,7 @@ struct fs {
         uint64_t name; /* its hash, with the directory */
         int64_t at_ns;
     } last_lookup;       /* that failed */
+    struct emptied emptied;
     struct {
         int error;
         int64_t at_ns;
@@ -162,6 +164,11 @@ bool op_is_behind(struct op *op, enum ino_view view, const Etcdserverpb__Respons
 
 /* The store is at this revision. */
 void fs_note_revision(struct fs *fs, const Etcdserverpb__ResponseHeader *h);
+
+static inline int32_t op_pid(const struct op *op)
+{
+    return op->req ? (int32_t)fuse_req_ctx(op->req)->pid : 0;
+}
 
 /* state.c: what answers and events say about files */
 /* May what an answer from revision rev says about this name (of a key, or a directory's prefix) be kept? */

@@ -5,6 +5,7 @@ libfsd_pure_a_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 libfsd_pure_a_SOURCES = \
 	fsd/children.c fsd/children.h \
 	fsd/commit.c fsd/commit.h \
+	fsd/emptied.c fsd/emptied.h \
 	fsd/fh.c fsd/fh.h \
 	fsd/heard.c fsd/heard.h \
 	fsd/ino.c fsd/ino.h \

@@ -182,7 +182,7 @@ static void reply_open(struct op *op)
 static bool is_sent_back(struct op *op)
 {
     struct ino *i = op->ino;
-    int32_t pid = (int32_t)fuse_req_ctx(op->req)->pid;
+    int32_t pid = op_pid(op);
     bool has_value = i->value || (i->file && i->file->own);
 
     if (i->linked)

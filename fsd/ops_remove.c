@@ -6,8 +6,19 @@
 
 /* ---- files ---- */
 
+/* The directories above that may have gone with it, for whoever removes them next. */
+static void note_emptied(struct op *op, struct slice key)
+{
+    struct fs *fs = op->fs;
+    struct slice root = buf_slice(&fs->root), dir = ns_parent(key, root);
+
+    for (; dir.len > root.len; dir = ns_parent(dir, root))
+        emptied_note(&fs->emptied, dir, op_pid(op), loop_now_ns(fs->loop));
+}
+
 static void forget_file(struct op *op)
 {
+    note_emptied(op, buf_slice(&op->key));
     state_removed(op->fs, buf_slice(&op->key));
     fs_file_gone(op->fs, op->file);
 }
@@ -81,10 +92,17 @@ static void on_dir_removed(struct op *op, enum status st, struct slice answer)
         return;
     }
     op_is_behind(op, VIEW_LINEARIZABLE, r->header);
-    if (!r->succeeded) {
-        op_fail(op, txn_kv(r, 0) ? ENOTEMPTY : ENOENT);
+    if (!r->succeeded && txn_kv(r, 0)) {
+        op_fail(op, ENOTEMPTY);
         return;
     }
+    /* One that went with the last file its remover took out of it is what he wanted. */
+    if (!r->succeeded && !emptied_by(&fs->emptied, buf_slice(&op->end), op_pid(op), loop_now_ns(fs->loop))) {
+        op_fail(op, ENOENT);
+        return;
+    }
+    emptied_forget(&fs->emptied, buf_slice(&op->end));
+    note_emptied(op, buf_slice(&op->end));
     state_directory_removed(fs, buf_slice(&op->end));
     op_fail(op, 0);
 }

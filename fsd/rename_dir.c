@@ -90,6 +90,7 @@ static void on_moved(struct op *op, enum status st, struct slice answer)
         rename_again(op);
         return;
     }
+    emptied_forget(&op->fs->emptied, buf_slice(&op->end));
     move_handles(op, op->rev);
     move_inodes(op, op->rev);
     if (op->rename->has_own) { /* %value is looked up anew */

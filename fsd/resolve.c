@@ -308,8 +308,13 @@ static void on_looked_up(struct op *op, struct ino *i)
 {
     struct fuse_entry_param nothing = {.entry_timeout = CACHE_S};
 
+    struct fs *fs = op->fs;
+
     if (i) {
         op_reply_entry(op, i, op_is_fresh(op));
+    } else if (buf_len(&op->end) && emptied_by(&fs->emptied, buf_slice(&op->end), op_pid(op), loop_now_ns(fs->loop))) {
+        op_set_ino(op, ino_get(&fs->table, op->parent->view, INO_DIR, buf_slice(&op->end)));
+        op_reply_entry(op, op->ino, false);
     } else if (op_is_fresh(op)) {
         teller_note(&op->fs->teller, op->name_hash);
         fuse_reply_entry(op->req, &nothing); /* that nothing is there is kept, too */
@@ -342,7 +347,7 @@ static void note_failure(struct op *op, int error)
     if (error != ETIMEDOUT && error != EHOSTUNREACH)
         return;
     fs->last_lookup.error = error;
-    fs->last_lookup.pid = (int32_t)fuse_req_ctx(op->req)->pid;
+    fs->last_lookup.pid = op_pid(op);
     fs->last_lookup.name = op->name_hash;
     fs->last_lookup.at_ns = loop_now_ns(fs->loop);
 }
@@ -352,7 +357,7 @@ static int repeated_failure(struct op *op)
     struct fs *fs = op->fs;
     int error = fs->last_lookup.error;
 
-    if (!error || fs->last_lookup.pid != (int32_t)fuse_req_ctx(op->req)->pid ||
+    if (!error || fs->last_lookup.pid != op_pid(op) ||
         fs->last_lookup.name != op->name_hash || loop_now_ns(fs->loop) - fs->last_lookup.at_ns > REPEATED_WITHIN_NS)
         return 0;
     fs->last_lookup.error = 0;

@@ -5,7 +5,7 @@ import errno
 import os
 
 import pytest
-from conftest import read, wait_until, write
+from conftest import read, sh, wait_until, write
 
 # Keys below the mount's prefix, and their only paths.
 NAMES = [
@@ -162,3 +162,13 @@ def test_a_prefix_without_its_slash_and_the_whole_store(keys, mount_on, store, p
     wait_until("the same keys", lambda: read(bare.at("k")) == b"v")
     whole = mount_on(store[0], "prefix=/")
     wait_until("it is below", lambda: read(whole.at(prefix.strip("/"), "k")) == b"v")
+
+
+@pytest.mark.parametrize("command", ["rm -r implied", "find implied -delete"])
+def test_a_tree_that_nobody_made_can_be_removed(mount, keys, command):
+    for name in (b"implied/a", b"implied/sub/b", b"implied/sub/deeper/c"):
+        keys.put(name, b"x")
+    wait_until("it is seen", lambda: os.path.exists(mount.at("implied", "sub", "deeper", "c")))
+    sh(command, cwd=mount.path)
+    assert keys.all() == {}
+    assert not os.path.exists(mount.at("implied"))

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fsd/children.h"
+#include "fsd/emptied.h"
 #include "fsd/heard.h"
 #include "fsd/ino.h"
 #include "fsd/revclock.h"
@@ -174,6 +175,25 @@ static void times_never_go_back_however_many_revisions_there_were(void **state)
     assert_int_equal(last, 100000);
 }
 
+/* ---- emptied directories ---- */
+
+static void a_directory_is_there_a_moment_longer_for_who_emptied_it(void **state)
+{
+    static struct emptied e;
+
+    (void)state;
+    assert_false(emptied_by(&e, key("/d/"), 0, 5)); /* nobody is not somebody */
+    emptied_note(&e, key("/d/"), 7, 100);
+    assert_true(emptied_by(&e, key("/d/"), 7, 100 + EMPTIED_NS - 1));
+    assert_false(emptied_by(&e, key("/d/"), 7, 100 + EMPTIED_NS));
+    assert_false(emptied_by(&e, key("/d/"), 8, 100));
+    assert_false(emptied_by(&e, key("/e/"), 7, 100));
+    emptied_forget(&e, key("/e/"));
+    assert_true(emptied_by(&e, key("/d/"), 7, 100));
+    emptied_forget(&e, key("/d/"));
+    assert_false(emptied_by(&e, key("/d/"), 7, 100));
+}
+
 /* ---- children ---- */
 
 static struct slice take(struct listing *l, const char *prefix, const char *text, const char *value)
@@ -254,6 +274,7 @@ int main(void)
         cmocka_unit_test(names_that_share_a_slot_never_hide_an_event),
         cmocka_unit_test(a_revision_was_when_it_or_a_later_one_was_first_heard_of),
         cmocka_unit_test(times_never_go_back_however_many_revisions_there_were),
+        cmocka_unit_test(a_directory_is_there_a_moment_longer_for_who_emptied_it),
         cmocka_unit_test(a_directory_lists_each_name_once_in_order),
         cmocka_unit_test(a_marker_with_a_value_is_a_file_and_views_are_escaped_at_the_top),
     };
