@@ -105,7 +105,7 @@ bool file_differs(const struct file *f);
 /* Its content as this mount sees it; base: the newest committed. scratch: room for it, if it has to be made. */
 struct slice file_visible(const struct file *f, struct slice base, struct buf *scratch);
 struct slice fh_visible(const struct fh *fh, struct buf *scratch);
-/* What is held goes on its way into *ret_writes, empty before; its end, with an errno or 0, is told to the handles. by: hears of it. */
+/* What is held goes on its way into *ret_writes, empty before; its end, an errno or 0, is told to the handles, but for by. */
 void file_take_held(struct file *f, struct buf *ret_writes);
 void file_settle(struct file *f, const struct fh *by, int error);
 /* Data at an offset of a value; a hole before it reads as zeros. */

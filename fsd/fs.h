@@ -238,7 +238,10 @@ void fs_count_lookup(struct fs *fs, struct ino *i);
 void op_reply_entry(struct op *op, struct ino *i, bool keep);
 /* Is op->key a directory's marker, and so the key of %empty in that directory? */
 bool op_is_marker(const struct op *op);
-/* Adds to op->request: nothing stands at op->key. Where it is a marker, a transaction that failed is tried once more, with op->attempts 1. */
+/*
+ * Adds to op->request: no file stands at op->key. Where it is a marker, a transaction that failed is tried once more, with
+ * op->attempts 1.
+ */
 void op_if_no_file(struct op *op);
 struct file *op_pending(struct op *op); /* the child, if it was made here and is not in the store; no reference */
 /* The inode of a pending child. */

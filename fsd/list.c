@@ -54,8 +54,9 @@ static void fail(struct op *op, enum status st)
 }
 
 /*
- * Beside the keys below: the key of the directory itself, which is %value in it; and its marker, which is %empty in it when it has a
- * value, where the listing did not tell. A key that is a marker itself (of a directory named %empty) is no file without a value.
+ * Beside the keys below: the key of the directory itself, which is %value in it; and its marker, which is %empty in it when
+ * it has a value, where the listing did not tell. A key that is a marker itself (of a directory named %empty) is no file
+ * without a value.
  */
 static void on_own_keys(struct op *op, enum status st, struct slice answer)
 {

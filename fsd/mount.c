@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -20,6 +22,7 @@
 #define ANSWER_BYTES_MAX (512u << 20)
 #define REQUESTS_PER_ROUND 64
 #define BACKGROUND_MAX 64
+#define SYSTEM_LOG "/dev/log"
 #define EXPIRE_MINOR 38 /* of the FUSE protocol: Linux 6.2 */
 
 struct mount {
@@ -253,16 +256,32 @@ static void set_root(struct fs *fs)
         buf_append_byte(&fs->root, '/');
 }
 
+/* The system's log takes a line a datagram, and never makes us wait. */
+static int open_system_log(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SYSTEM_LOG};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
 /* It serves: tell whoever waits, and hold on to nothing of his, or a shell that reads our output would wait for ever. */
 static void leave_terminal(int ready_fd)
 {
-    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC), log = open_system_log();
 
     if (write(ready_fd, "", 1) != 1)
         log_warning("mount", "nobody waits for this mount, proceeding");
-    for (int i = 0; fd >= 0 && i <= STDERR_FILENO; i++)
-        dup2(fd, i);
-    close(fd);
+    for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+        dup2(fd == STDERR_FILENO && log >= 0 ? log : null, fd);
+    if (null >= 0)
+        close(null);
+    if (log >= 0)
+        close(log);
     close(ready_fd);
 }
 

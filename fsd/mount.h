@@ -25,7 +25,7 @@ void mount_print_help(void);
 enum status mount_check(const struct mount_conf *c, struct error *ret_error) MUST_CHECK;
 /*
  * Mounts, and returns when it was unmounted. ready_fd: one byte is written there when it serves, and the terminal is
- * left; -1: nobody waits.
+ * left: lines go to the system's log from then on, if there is one; -1: nobody waits.
  */
 enum status mount_run(struct mount_conf *c, int ready_fd, struct error *ret_error) MUST_CHECK;
 

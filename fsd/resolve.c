@@ -164,8 +164,8 @@ void op_take_name(struct op *op, op_go_fn go)
 }
 
 /*
- * Part of a transaction's condition: no file stands there. The key of %empty in D is D's own marker, which is no file while it has no
- * value; one condition cannot say "not there, or without a value", so whoever makes %empty asks for the second first.
+ * Part of a transaction's condition: no file stands there. The key of %empty in D is D's own marker, which is no file while it
+ * has no value; one condition cannot say "not there, or without a value", so whoever makes %empty asks for the second first.
  */
 void op_if_no_file(struct op *op)
 {
