@@ -331,7 +331,8 @@ enum status mount_run(struct mount_conf *c, int ready_fd, struct error *ret_erro
                                            .keepalive_ns = KEEPALIVE_NS,
                                            .on_state = on_state,
                                            .arg = &m};
-    struct loop_signal *term, *interrupt;
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    struct loop_signal *signals[sizeof numbers / sizeof *numbers];
     enum status st;
 
     signal(SIGPIPE, SIG_IGN);
@@ -339,8 +340,8 @@ enum status mount_run(struct mount_conf *c, int ready_fd, struct error *ret_erro
     channel.loop = fs->loop;
     url_format(&c->endpoints[0], fs->endpoint, sizeof fs->endpoint);
     fs->channel = grpc_channel_new(&channel);
-    term = loop_signal_new(fs->loop, SIGTERM, on_signal, fs);
-    interrupt = loop_signal_new(fs->loop, SIGINT, on_signal, fs);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) /* unmount: a mount without its daemon helps nobody */
+        signals[i] = loop_signal_new(fs->loop, numbers[i], on_signal, fs);
     st = probe_store(fs, ret_error);
     if (st == ST_OK)
         st = open_session(fs, c, ret_error);
@@ -356,8 +357,8 @@ enum status mount_run(struct mount_conf *c, int ready_fd, struct error *ret_erro
         fuse_session_destroy(fs->session);
     }
     grpc_channel_free(fs->channel);
-    loop_signal_free(term);
-    loop_signal_free(interrupt);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        loop_signal_free(signals[i]);
     fs_end(fs);
     return st;
 }

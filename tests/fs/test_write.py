@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What shells and tools do is one revision, in the store when it returned, and never seen half."""
 
+import contextlib
 import errno
 import os
+import signal
 import stat
 
 import pytest
-from conftest import read, sh, wait_until, write
+from conftest import WAIT_SECONDS, read, sh, wait_until, write
 
 PAGE = 4096
 
@@ -271,3 +273,18 @@ def test_attributes(mount):
     assert (file.st_uid, file.st_gid) == (os.geteuid(), os.getegid())
     assert file.st_ino not in (0, directory.st_ino, os.stat(mount.linearizable("f")).st_ino)
     assert os.statvfs(mount.path).f_files >= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_what_handles_hold_is_committed_when_raftfs_is_told_to_end(mount, keys, number):
+    fd = os.open(mount.at("f"), os.O_WRONLY | os.O_CREAT)
+    try:
+        os.write(fd, b"x" * 4096)  # may be the middle of a stream: held
+        assert keys.version(b"f") == 0
+        mount.process.send_signal(number)
+        assert mount.process.wait(WAIT_SECONDS) == 0
+        assert keys.get(b"f") == b"x" * 4096
+        assert not os.path.ismount(mount.path)
+    finally:
+        with contextlib.suppress(OSError):  # nobody answers any more
+            os.close(fd)
