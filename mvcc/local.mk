@@ -11,6 +11,7 @@ libmvcc_a_SOURCES = \
 	mvcc/seal.c \
 	mvcc/segment.h mvcc/segment_tdb.c \
 	mvcc/store.c \
+	mvcc/transfer.c mvcc/transfer.h \
 	mvcc/watch.c mvcc/watch.h \
 	mvcc/write.c
 
@@ -20,4 +21,10 @@ TESTS += test_mvcc
 test_mvcc_SOURCES = tests/unit/test_mvcc.c tests/unit/mvcc_model.c tests/unit/mvcc_model.h tests/unit/check.h
 test_mvcc_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_mvcc_LDADD = libmvcc.a libcommon.a $(TDB_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += test_mvcc_transfer
+TESTS += test_mvcc_transfer
+test_mvcc_transfer_SOURCES = tests/unit/test_mvcc_transfer.c tests/unit/check.h
+test_mvcc_transfer_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_mvcc_transfer_LDADD = libmvcc.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS)
 endif

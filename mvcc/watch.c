@@ -217,6 +217,35 @@ enum status watch_publish(struct watch_hub *hub)
     return ST_OK;
 }
 
+/* ---- another store ---- */
+
+static void fall_behind_all(struct watch_hub *hub, struct watcher_list *list)
+{
+    struct watcher *w, *next;
+
+    for (w = TAILQ_FIRST(list); w; w = next) {
+        next = TAILQ_NEXT(w, link);
+        if (w->next <= hub->published)
+            w->next = hub->published + 1;
+        if (w->next <= mvcc_revision(hub->store))
+            fall_behind(hub, w); /* the last one of a key frees its list */
+    }
+}
+
+void watch_restore(struct watch_hub *hub, struct mvcc *store)
+{
+    struct key_watchers *p, *tmp;
+
+    INVARIANT(mvcc_revision(store) >= mvcc_revision(hub->store));
+    hub->store = store;
+    fall_behind_all(hub, &hub->ranges);
+    HASH_ITER(hh, hub->points, p, tmp)
+    {
+        fall_behind_all(hub, &p->list);
+    }
+    hub->published = mvcc_revision(store);
+}
+
 /* ---- catching up ---- */
 
 static bool on_history(const struct mvcc_event *e, void *arg)

@@ -46,6 +46,12 @@ enum status watch_catch_up(struct watch_hub *hub, unsigned max_events, bool *ret
 /* The owner can take events again. */
 void watch_resume(struct watch_hub *hub, struct watcher *w);
 
+/*
+ * A snapshot replaced the store by one that is ahead: same history, more of it. Nobody is called; what is new for a watcher it gets
+ * from watch_catch_up, behind what it has: never back in time, nothing twice, nothing lost (etcd 15271).
+ */
+void watch_restore(struct watch_hub *hub, struct mvcc *store);
+
 /* Everything up to this revision was delivered to it. */
 mvcc_rev watch_position(const struct watch_hub *hub, const struct watcher *w);
 bool watch_is_synced(const struct watcher *w);

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Records out of one store and into another. */
+#include "mvcc/transfer.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/codec.h"
+#include "common/mem.h"
+#include "mvcc/internal.h"
+#include "mvcc/record.h"
+
+#define FIRST_MAIN 2 /* revision 1 is the empty store */
+#define SUBS_MAX (1ll << 31)
+
+/* ---- out ---- */
+
+struct mvcc_position mvcc_export_begin(const struct mvcc *s)
+{
+    return (struct mvcc_position){.main = s->compact_revision < FIRST_MAIN ? FIRST_MAIN : s->compact_revision + 1};
+}
+
+/* The bytes are made anew: those in a frozen memtable are being sealed by another thread. Their checksum is the same. */
+static void append_record(struct buf *out, const struct mvcc_kv *kv, int64_t sub, bool tombstone)
+{
+    size_t len = record_bytes(kv->key.len, kv->value.len);
+    uint8_t *record = buf_reserve(out, len);
+
+    record_encode(record, kv, sub, tombstone);
+    record_seal(record, len);
+    buf_commit(out, len);
+}
+
+enum status mvcc_export(struct mvcc *s, struct mvcc_position *at, mvcc_rev upto, size_t bytes_max, unsigned records_max,
+                        struct buf *out)
+{
+    size_t begin = buf_len(out);
+
+    INVARIANT(upto <= s->revision);
+    if (at->main <= upto && at->main <= s->compact_revision)
+        return ST_COMPACTED;
+    while (at->main <= upto && buf_len(out) - begin < bytes_max && records_max > 0) {
+        struct mvcc_kv kv;
+        bool tombstone;
+        enum status st = store_read(s, at->main, at->sub, &kv, &tombstone);
+        if (st == ST_NOT_FOUND && at->sub > 0) {
+            *at = (struct mvcc_position){.main = at->main + 1};
+            continue;
+        }
+        if (st != ST_OK) /* a revision without its first change is damage */
+            return st == ST_NOT_FOUND ? ST_CORRUPT : st;
+        append_record(out, &kv, at->sub++, tombstone);
+        records_max--;
+    }
+    return ST_OK;
+}
+
+/* ---- in ---- */
+
+struct mvcc_import {
+    char dir[4096];
+    uint64_t memtable_limit;
+    bool no_sync;
+    struct memtable *memtable; /* of the next segment */
+    uint64_t sequence;         /* of the next segment */
+    mvcc_rev main;             /* of the last record */
+    int64_t sub;               /* likewise */
+    int64_t last_time_ns;
+};
+
+enum status mvcc_remove(const char *dir, struct error *ret_error)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    bool ok = true;
+
+    if (!d && errno == ENOENT)
+        return ST_OK;
+    while (ok && d && (e = readdir(d)))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            ok = unlinkat(dirfd(d), e->d_name, 0) == 0;
+    if (!d || !ok || rmdir(dir) < 0)
+        ok = false;
+    if (!ok)
+        error_set(ret_error, ST_IO, "%s: cannot be removed: %s", dir, strerror(errno));
+    if (d)
+        closedir(d);
+    return ok ? ST_OK : ST_IO;
+}
+
+enum status mvcc_import_new(const struct mvcc_options *options, struct mvcc_import **ret_import, struct error *ret_error)
+{
+    struct mvcc_import *m;
+    enum status st = mvcc_remove(options->dir, ret_error);
+
+    if (st != ST_OK)
+        return st;
+    m = mem_zero(sizeof *m);
+    if (snprintf(m->dir, sizeof m->dir, "%s", options->dir) >= (int)sizeof m->dir)
+        st = error_set(ret_error, ST_BAD_ARGUMENT, "store: the path is too long");
+    else if (mkdir(m->dir, 0700) < 0)
+        st = error_set(ret_error, ST_IO, "%s: cannot be made: %s", m->dir, strerror(errno));
+    if (st != ST_OK) {
+        free(m);
+        return st;
+    }
+    m->memtable_limit = options->memtable_bytes;
+    m->no_sync = options->no_sync;
+    m->memtable = memtable_new(FIRST_MAIN);
+    m->sequence = 1;
+    m->main = FIRST_MAIN - 1;
+    *ret_import = m;
+    return ST_OK;
+}
+
+void mvcc_import_free(struct mvcc_import *m)
+{
+    if (!m)
+        return;
+    memtable_free(m->memtable);
+    free(m);
+}
+
+/* Only the newest segment's checkpoint counts; those before it say nothing. */
+static enum status write_segment(struct mvcc_import *m, const struct mvcc_import_end *end, struct error *ret_error)
+{
+    struct segment_meta meta = {
+        .sequence = m->sequence,
+        .first_rev = memtable_first_main(m->memtable),
+        .next_rev = memtable_next_main(m->memtable),
+        .applied_index = end->applied_index,
+        .applied_term = end->applied_term,
+        .last_time_ns = m->last_time_ns,
+        .record_count = memtable_count(m->memtable),
+    };
+    struct segment *segment;
+    enum status st = segment_write(m->dir, m->memtable, &meta, end->state, m->no_sync, &segment, ret_error);
+
+    if (st != ST_OK)
+        return st;
+    segment_close(segment);
+    memtable_free(m->memtable);
+    m->memtable = memtable_new(meta.next_rev);
+    m->sequence++;
+    return ST_OK;
+}
+
+/* The record at the front, if it is the one that must come; 0: it is not. */
+static size_t front_record(const struct mvcc_import *m, struct slice bytes)
+{
+    struct slice record = bytes;
+    int64_t main, sub;
+
+    if (bytes.len < RECORD_FIXED_BYTES)
+        return 0;
+    record.len = record_len(bytes.data);
+    main = (int64_t)get_le64(bytes.data + 16);
+    sub = (int64_t)get_le64(bytes.data + 24);
+    if (record.len > bytes.len || sub >= SUBS_MAX || !record_is_valid(record, main, sub))
+        return 0;
+    if (sub == 0 ? main != m->main + 1 : main != m->main || sub != m->sub + 1 || main < FIRST_MAIN)
+        return 0;
+    return record.len;
+}
+
+enum status mvcc_import_add(struct mvcc_import *m, struct slice records, struct error *ret_error)
+{
+    static const struct mvcc_import_end nothing;
+
+    while (records.len) {
+        size_t len = front_record(m, records);
+        struct mvcc_kv kv;
+        bool tombstone;
+        if (!len)
+            return error_set(ret_error, ST_CORRUPT, "%s: behind revision %lld.%lld: no valid record follows", m->dir,
+                             (long long)m->main, (long long)m->sub);
+        record_decode(records.data, &kv, &m->sub, &tombstone);
+        /* A revision is in one segment whole. */
+        if (m->sub == 0 && memtable_bytes(m->memtable) >= m->memtable_limit) {
+            enum status st = write_segment(m, &nothing, ret_error);
+            if (st != ST_OK)
+                return st;
+        }
+        m->main = kv.mod_rev;
+        m->last_time_ns = kv.mod_time_ns;
+        memcpy(memtable_add(m->memtable, m->main, m->sub, len), records.data, len);
+        records = slice_of(records.data + len, records.len - len);
+    }
+    return ST_OK;
+}
+
+enum status mvcc_import_finish(struct mvcc_import *m, const struct mvcc_import_end *end, struct error *ret_error)
+{
+    if (m->main != end->revision)
+        return error_set(ret_error, ST_CORRUPT, "%s: the records end at revision %lld instead of %lld", m->dir,
+                         (long long)m->main, (long long)end->revision);
+    return write_segment(m, end, ret_error);
+}
