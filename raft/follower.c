@@ -93,9 +93,19 @@ void raft_on_heartbeat(struct raft *r, const struct raft_message *m)
     answer->context = m->context;
 }
 
-/* The announcement of a snapshot: if we are past it already, say so, and the leader goes on from there. */
+bool raft_wants_snapshot(const struct raft *r, raft_index index, raft_term term)
+{
+    return index > r->log.commit && (index > raft_log_last(&r->log) || raft_log_term(&r->log, index) != term);
+}
+
+/*
+ * The announcement of a snapshot. If what it holds is here already, say so, and the leader goes on from there: past it, or the
+ * very entry is in the log, which then agrees with the leader's up to it, and all of that is committed (etcd raft: restore).
+ */
 void raft_on_snapshot(struct raft *r, const struct raft_message *m)
 {
-    if (m->index <= r->log.commit)
-        answer_append(r, m, r->log.commit);
+    if (!m->log_term || m->log_term > m->term || raft_wants_snapshot(r, m->index, m->log_term))
+        return;
+    commit_to(r, m->index);
+    answer_append(r, m, r->log.commit);
 }

@@ -22,6 +22,7 @@ struct unstored {
 struct raft_log {
     struct raft_entry **slots;
     size_t from, count, cap; /* slots[from .. from+count) */
+    size_t bytes; /* data of the entries */
     raft_index snapshot_index;
     raft_term snapshot_term;
     struct unstored *unstored; /* ascending batch; last never above what the log still holds of the batch */

@@ -56,6 +56,18 @@ raft_index raft_match_min(const struct raft *r)
     return lowest;
 }
 
+raft_index raft_match_min_streaming(const struct raft *r)
+{
+    raft_index lowest = UINT64_MAX;
+
+    for (unsigned i = 0; r->role == RAFT_LEADER && i < r->conf.voter_count; i++) {
+        const struct progress *p = &r->progress[i];
+        if (r->conf.voters[i] != r->options.id && p->state == RAFT_REPLICATE && p->match < lowest)
+            lowest = p->match;
+    }
+    return lowest;
+}
+
 void raft_send_heartbeats(struct raft *r, uint64_t round)
 {
     raft_index everywhere = raft_match_min(r);
@@ -106,7 +118,10 @@ bool raft_has_quorum(struct raft *r)
 
 /* ---- replication ---- */
 
-/* The follower needs entries that are gone: tell it what snapshot comes, and wait for that. */
+/*
+ * The follower needs entries that are gone: tell it that a snapshot comes, of what is applied now, and wait for the owner's word.
+ * Never an append behind an entry whose term is unknown (etcd raft 76f1249: a term of 0 matched).
+ */
 static void announce_snapshot(struct raft *r, struct progress *p, raft_id to)
 {
     struct raft_message *m;
@@ -114,8 +129,8 @@ static void announce_snapshot(struct raft *r, struct progress *p, raft_id to)
     if (!p->active)
         return; /* nobody there to take it */
     m = raft_emit(r, &r->out, RAFT_MSG_SNAPSHOT, to);
-    m->index = r->log.snapshot_index;
-    m->log_term = r->log.snapshot_term;
+    m->index = r->log.applied;
+    m->log_term = raft_log_term(&r->log, r->log.applied);
     p->state = RAFT_SNAPSHOT;
 }
 
@@ -220,7 +235,7 @@ void raft_on_append_response(struct raft *r, const struct raft_message *m)
     if (p->state == RAFT_PROBE && (news || p->match == m->index))
         raft_progress_replicate(p);
     else if (p->state == RAFT_SNAPSHOT && p->match >= r->log.snapshot_index)
-        raft_progress_replicate(p);
+        raft_progress_replicate(p); /* installed, or it had what was thought to be missing */
     else if (p->state == RAFT_REPLICATE)
         raft_progress_free_inflight(p, &r->options, m->index);
     if (news)

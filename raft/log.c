@@ -26,8 +26,10 @@ void raft_log_init(struct raft_log *l, const struct raft_options *options)
 
 static void drop_slots(struct raft_log *l, size_t at, size_t count)
 {
-    for (size_t i = at; i < at + count; i++)
+    for (size_t i = at; i < at + count; i++) {
+        l->bytes -= l->slots[i]->len;
         raft_entry_unref(l->slots[i]);
+    }
 }
 
 void raft_log_fini(struct raft_log *l)
@@ -65,6 +67,7 @@ void raft_log_append(struct raft_log *l, struct raft_entry *e)
     }
     l->slots = mem_grow(l->slots, &l->cap, l->from + l->count + 1, sizeof *l->slots);
     l->slots[l->from + l->count++] = raft_entry_ref(e);
+    l->bytes += e->len;
 }
 
 void raft_log_truncate(struct raft_log *l, raft_index index)

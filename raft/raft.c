@@ -300,25 +300,28 @@ void raft_unreachable(struct raft *r, raft_id id)
         raft_progress_probe(&r->progress[slot]);
 }
 
-void raft_snapshot_sent(struct raft *r, raft_id id, bool ok)
+void raft_snapshot_sent(struct raft *r, raft_id id, raft_index index)
 {
     int slot = raft_conf_slot(&r->conf, id);
+    struct progress *p = slot < 0 ? NULL : &r->progress[slot];
 
-    if (r->role != RAFT_LEADER || slot < 0 || r->progress[slot].state != RAFT_SNAPSHOT)
+    if (r->role != RAFT_LEADER || !p || p->state != RAFT_SNAPSHOT)
         return;
-    raft_progress_probe(&r->progress[slot]);
-    if (ok && r->progress[slot].next <= r->log.snapshot_index)
-        r->progress[slot].next = r->log.snapshot_index + 1;
-    r->progress[slot].paused = !ok; /* a failed one is tried again with the next heartbeat's answer */
+    raft_progress_probe(p);
+    if (index >= p->next) /* next stays above match (etcd raft 149) */
+        p->next = index + 1;
+    p->paused = !index; /* a failed one is tried again with the next heartbeat's answer */
 }
 
 enum status raft_restore(struct raft *r, raft_index index, raft_term term, const struct raft_conf *conf)
 {
     INVARIANT(!r->in_ready);
-    if (index <= r->log.commit)
+    if (r->role == RAFT_LEADER || !raft_wants_snapshot(r, index, term))
         return ST_STALE;
     raft_log_reset(&r->log, index, term);
     r->conf = *conf;
+    if (r->leader)
+        raft_emit(r, &r->out, RAFT_MSG_APPEND_RESPONSE, r->leader)->index = index;
     return ST_OK;
 }
 
@@ -340,6 +343,19 @@ void raft_compact(struct raft *r, raft_index index)
     raft_log_compact(&r->log, index);
 }
 
+raft_index raft_index_to_fit(const struct raft *r, size_t bytes)
+{
+    raft_index index = raft_log_last(&r->log);
+
+    for (; index > r->log.snapshot_index; index--) {
+        size_t len = (*raft_log_slot(&r->log, index))->len;
+        if (len > bytes)
+            break;
+        bytes -= len;
+    }
+    return index;
+}
+
 void raft_get_status(const struct raft *r, struct raft_status *ret_status)
 {
     *ret_status = (struct raft_status){
@@ -353,6 +369,7 @@ void raft_get_status(const struct raft *r, struct raft_status *ret_status)
         .last_term = raft_log_last_term(&r->log),
         .transferee = r->transferee,
         .uncommitted_bytes = r->uncommitted_bytes,
+        .log_bytes = r->log.bytes,
     };
 }
 

@@ -111,7 +111,7 @@ enum raft_message_type {
     RAFT_MSG_APPEND_RESPONSE = 4,      /* index: last entry held; reject: hint_index, hint_term */
     RAFT_MSG_VOTE = 5,                 /* index, log_term: the candidate's last entry; transfer flag */
     RAFT_MSG_VOTE_RESPONSE = 6,        /* reject */
-    RAFT_MSG_SNAPSHOT = 7,             /* leader -> follower: a snapshot at (index, log_term) follows by other means */
+    RAFT_MSG_SNAPSHOT = 7,             /* leader -> follower: a snapshot at (index, log_term) or later follows by other means */
     RAFT_MSG_HEARTBEAT = 8,            /* commit; context: a ReadIndex round, 0 none */
     RAFT_MSG_HEARTBEAT_RESPONSE = 9,   /* context */
     RAFT_MSG_TRANSFER_LEADER = 13,     /* follower -> leader: context is the transferee */
@@ -174,13 +174,20 @@ enum status raft_transfer_leader(struct raft *r, raft_id to) MUST_CHECK;
 void raft_unreachable(struct raft *r, raft_id id);
 
 /*
- * The snapshot announced by a RAFT_MSG_SNAPSHOT to `id` was delivered and installed (ok), or not: go on
- * replicating behind it, or probe again.
+ * ---- snapshots ----
+ * A member behind the log that is held gets a RAFT_MSG_SNAPSHOT at what is applied here now, and no appends until the owner, who
+ * carries the state there by its own means, says how that ended. The state may be newer than announced: the owner moves it on
+ * while it sends, so that the log behind it is short when it arrives. The receiving side: raft_step of the announcement (which
+ * answers at once if this log has it, and moves the commit there); raft_wants_snapshot; then, once it is durable, raft_restore.
  */
-void raft_snapshot_sent(struct raft *r, raft_id id, bool ok);
+
+/* A snapshot at index is installed on `id`; 0: it failed. Either way the member is probed: behind index, or where it was. */
+void raft_snapshot_sent(struct raft *r, raft_id id, raft_index index);
+/* Is a snapshot at (index, term) news? Not if it is committed here, or in the log and so can be had without it. */
+bool raft_wants_snapshot(const struct raft *r, raft_index index, raft_term term);
 /*
- * A snapshot was installed here: the log starts anew behind (index, term). ST_STALE, nothing changed, if
- * it is not ahead of the commit index.
+ * A snapshot was installed here, durably: the log starts anew behind (index, term), and the leader is told. ST_STALE, nothing
+ * changed, if it is not wanted.
  */
 enum status raft_restore(struct raft *r, raft_index index, raft_term term, const struct raft_conf *conf)
     MUST_CHECK;
@@ -220,7 +227,7 @@ void raft_advance(struct raft *r);
 void raft_stored(struct raft *r, uint64_t batch);
 /* Applied up to index. */
 void raft_applied(struct raft *r, raft_index index);
-/* Forget entries up to index (<= applied, and held by a sealed store); a follower behind them gets a snapshot. */
+/* Forget entries up to index (<= applied); a follower behind them gets a snapshot. */
 void raft_compact(struct raft *r, raft_index index);
 
 /* ---- what is the case ------------------------------------------------------------------------------- */
@@ -233,6 +240,7 @@ struct raft_status {
     raft_term last_term;
     raft_id transferee;              /* 0: no transfer under way */
     size_t uncommitted_bytes;        /* leader */
+    size_t log_bytes;                /* data of the entries held */
 };
 void raft_get_status(const struct raft *r, struct raft_status *ret_status);
 const struct raft_conf *raft_get_conf(const struct raft *r);
@@ -247,8 +255,12 @@ struct raft_progress {
 };
 enum status raft_get_progress(const struct raft *r, raft_id id, struct raft_progress *ret_progress);
 
-/* The lowest index that every member is known to hold: on a leader from its progress, on followers 0. */
+/* The lowest index that every member is known to hold: on a leader from its progress, on followers as it last said. */
 raft_index raft_match_min(const struct raft *r);
+/* The same of the members that appends are streamed to now: what they lack is about to be sent. UINT64_MAX: there is none. */
+raft_index raft_match_min_streaming(const struct raft *r);
+/* The lowest index that can be compacted to so that the entries left have at most so many bytes of data; a walk over these. */
+raft_index raft_index_to_fit(const struct raft *r, size_t bytes);
 
 /* The term at an index of the held log (or its snapshot point); 0 if it is not there. */
 raft_term raft_term_at(const struct raft *r, raft_index index);

@@ -25,14 +25,16 @@ static struct raft *make_core(struct cluster *c, unsigned i)
         .inflight_bytes_max = 256,
         .uncommitted_bytes_max = 4096,
         .hard = node->hard,
-        .applied = 0,
-        .entries = node->log + 1,
-        .entry_count = (size_t)node->last,
+        .applied = node->snapshot_index,
+        .snapshot_index = node->snapshot_index,
+        .snapshot_term = node->snapshot_term,
+        .entries = node->log + node->snapshot_index + 1,
+        .entry_count = (size_t)(node->last - node->snapshot_index),
     };
 
     for (unsigned k = 0; k < c->n; k++)
         o.conf.voters[o.conf.voter_count++] = k + 1;
-    node->applied = 0;
+    node->applied = node->snapshot_index;
     return raft_new(&o);
 }
 
@@ -97,10 +99,19 @@ void cluster_fini(struct cluster *c)
         raft_entry_unref(c->committed[i]);
 }
 
+/* A snapshot whose announcement is lost is one that failed: its sender notices, sooner or later. */
+static void lose(struct cluster *c, const struct raft_message *m)
+{
+    if (m->type == RAFT_MSG_SNAPSHOT && c->nodes[m->from - 1].up)
+        raft_snapshot_sent(c->nodes[m->from - 1].raft, m->to, 0);
+}
+
 static void send(struct cluster *c, const struct raft_message *m)
 {
     if (c->pool_count < CLUSTER_POOL_MAX && !c->cut[m->from - 1][m->to - 1])
         c->pool[c->pool_count++] = message_copy(m);
+    else
+        lose(c, m);
 }
 
 /* State machine safety and leader completeness: what one node applies at an index, all do, for ever. */
@@ -160,8 +171,10 @@ void cluster_store_one(struct cluster *c, unsigned i)
     for (size_t k = 0; k < b.count; k++) {
         raft_index at = b.entries[k]->index;
         assert_true(at < CLUSTER_LOG_MAX && at <= node->last + 1);
-        while (node->last >= at)
-            raft_entry_unref(node->log[node->last--]);
+        for (; node->last >= at; node->last--) {
+            raft_entry_unref(node->log[node->last]);
+            node->log[node->last] = NULL;
+        }
         node->log[++node->last] = raft_entry_ref(b.entries[k]);
     }
     raft_stored(node->raft, b.number);
@@ -201,23 +214,77 @@ void cluster_run(struct cluster *c, unsigned i, bool sync)
     }
 }
 
+/* The store of the sender as it was then, in place of what is here: durable, then told to the core. */
+static void install(struct cluster *c, unsigned i, raft_index index, raft_term term)
+{
+    struct cluster_node *node = &c->nodes[i];
+    struct raft_conf conf = *raft_get_conf(node->raft);
+
+    while (node->batch_count)
+        cluster_store_one(c, i);
+    for (raft_index k = 1; k <= node->last; k++) {
+        raft_entry_unref(node->log[k]);
+        node->log[k] = NULL;
+    }
+    node->last = node->snapshot_index = node->applied = index;
+    node->snapshot_term = term;
+    assert_int_equal(raft_restore(node->raft, index, term, &conf), ST_OK);
+    c->snapshots_installed++;
+}
+
+static void step(struct cluster *c, const struct raft_message *m)
+{
+    unsigned to = (unsigned)m->to - 1, from = (unsigned)m->from - 1;
+    struct raft_status st;
+    raft_index done = 0;
+
+    if (!c->nodes[to].up) {
+        lose(c, m);
+        return;
+    }
+    if (raft_step(c->nodes[to].raft, m) != ST_OK)
+        assert_true(m->type == RAFT_MSG_PROPOSE || m->type == RAFT_MSG_READ_INDEX);
+    if (m->type != RAFT_MSG_SNAPSHOT)
+        return;
+    raft_get_status(c->nodes[to].raft, &st);
+    if (st.leader == m->from && st.hard.term == m->term && raft_wants_snapshot(c->nodes[to].raft, m->index, m->log_term) &&
+        rng_below(&c->rng, 100) >= c->snapshot_failures) {
+        install(c, to, m->index, m->log_term);
+        done = m->index;
+    }
+    if (c->nodes[from].up)
+        raft_snapshot_sent(c->nodes[from].raft, m->to, done);
+}
+
+void cluster_compact(struct cluster *c, unsigned i, raft_index index)
+{
+    struct cluster_node *node = &c->nodes[i];
+
+    assert_true(index <= node->applied);
+    if (index <= node->snapshot_index)
+        return;
+    node->snapshot_term = raft_term_at(node->raft, index);
+    node->snapshot_index = index;
+    assert_true(node->snapshot_term > 0);
+    raft_compact(node->raft, index);
+}
+
 void cluster_deliver(struct cluster *c, size_t at, bool keep)
 {
     struct raft_message m = c->pool[at];
-    struct cluster_node *node = &c->nodes[m.to - 1];
 
     if (keep) {
         m = message_copy(&m);
     } else {
         c->pool[at] = c->pool[--c->pool_count];
     }
-    if (node->up && raft_step(node->raft, &m) != ST_OK)
-        assert_true(m.type == RAFT_MSG_PROPOSE || m.type == RAFT_MSG_READ_INDEX);
+    step(c, &m);
     message_free(&m);
 }
 
 void cluster_drop(struct cluster *c, size_t at)
 {
+    lose(c, &c->pool[at]);
     message_free(&c->pool[at]);
     c->pool[at] = c->pool[--c->pool_count];
 }
@@ -234,8 +301,10 @@ void cluster_settle(struct cluster *c)
         for (size_t left = c->pool_count; left > 0; left--) {
             struct raft_message m = c->pool[0];
             memmove(c->pool, c->pool + 1, --c->pool_count * sizeof m);
-            if (c->nodes[m.to - 1].up && !c->cut[m.from - 1][m.to - 1] && raft_step(c->nodes[m.to - 1].raft, &m) != ST_OK)
-                assert_true(m.type == RAFT_MSG_PROPOSE || m.type == RAFT_MSG_READ_INDEX);
+            if (c->cut[m.from - 1][m.to - 1])
+                lose(c, &m);
+            else
+                step(c, &m);
             message_free(&m);
         }
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A cluster of cores driven with arrays: no clock, no socket, no disk. Messages lie in one pool and are delivered,
- * dropped or repeated as the test says; storage completes when the test says; a crash loses what was not stored. After every
- * step the safety properties of the paper (figure 3) are checked.
+ * dropped or repeated as the test says; storage completes when the test says; a crash loses what was not stored. A snapshot is
+ * installed when its announcement is delivered, or fails by chance. After every step the safety properties of the paper (figure 3) are checked.
  */
 #ifndef TESTS_UNIT_RAFT_CLUSTER_H
 #define TESTS_UNIT_RAFT_CLUSTER_H
@@ -34,6 +34,8 @@ struct cluster_node {
     struct raft_hard_state hard;
     struct raft_entry *log[CLUSTER_LOG_MAX];
     raft_index last;
+    raft_index snapshot_index; /* the log begins behind it */
+    raft_term snapshot_term;
     /* under way */
     struct cluster_batch batches[256];
     size_t batch_count;
@@ -57,6 +59,8 @@ struct cluster {
     raft_index committed_last;
     uint64_t next_context;
     unsigned reads_answered;
+    unsigned snapshots_installed;
+    unsigned snapshot_failures; /* of 100 that are to be installed */
 };
 
 void cluster_init(struct cluster *c, unsigned n, uint64_t seed);
@@ -74,6 +78,8 @@ void cluster_settle(struct cluster *c);
 void cluster_tick(struct cluster *c, unsigned node);
 void cluster_crash(struct cluster *c, unsigned node);
 void cluster_restart(struct cluster *c, unsigned node);
+/* Forget the node's log up to index, which it has applied: its store has that. */
+void cluster_compact(struct cluster *c, unsigned node, raft_index index);
 bool cluster_propose(struct cluster *c, unsigned node, const char *text);
 void cluster_ask(struct cluster *c, unsigned node);
 /* -1: none */
