@@ -87,6 +87,7 @@ struct progress {
     enum raft_progress_state state;
     bool paused;            /* RAFT_PROBE: one append is out, wait for its answer or a heartbeat's */
     bool active;            /* heard from since the last quorum check */
+    raft_index lacks;       /* RAFT_PROBE: it said that it does not hold this entry of ours; 0: none */
     raft_index sent_commit; /* the newest commit index that an append carried */
     uint64_t read_round;    /* the newest round of heartbeats that it answered */
     struct inflight *inflight; /* a ring of options.inflight_messages_max */

@@ -110,18 +110,19 @@ bool raft_has_quorum(struct raft *r)
     unsigned active = 0;
 
     for (unsigned i = 0; i < r->conf.voter_count; i++) {
-        active += r->progress[i].active || r->conf.voters[i] == r->options.id;
-        r->progress[i].active = false;
+        struct progress *p = &r->progress[i];
+        if (p->active || r->conf.voters[i] == r->options.id)
+            active++;
+        else if (p->state == RAFT_REPLICATE)
+            raft_progress_probe(p); /* nobody takes what is streamed, and nothing is to be kept for it */
+        p->active = false;
     }
     return active >= raft_conf_quorum(&r->conf);
 }
 
 /* ---- replication ---- */
 
-/*
- * The follower needs entries that are gone: tell it that a snapshot comes, of what is applied now, and wait for the owner's word.
- * Never an append behind an entry whose term is unknown (etcd raft 76f1249: a term of 0 matched).
- */
+/* Tell it that a snapshot comes, of what is applied now, and wait for the owner's word. */
 static void announce_snapshot(struct raft *r, struct progress *p, raft_id to)
 {
     struct raft_message *m;
@@ -150,22 +151,35 @@ static size_t count_for_message(const struct raft *r, raft_index next, size_t *r
     return count;
 }
 
-/* One append behind next - 1, with or without entries. False: those entries are gone. */
-static bool send_append(struct raft *r, struct progress *p, raft_id to, bool with_entries)
+/*
+ * Entries that the member needs are gone, as far as we know of it. What we know may be old, and a snapshot is dear: first ask whether
+ * it holds the entry where the log begins. It lacks all behind what it lacks. False: it does not; a snapshot is announced.
+ */
+static bool ask_at_the_beginning(struct raft *r, struct progress *p, raft_id to)
 {
-    raft_index before = p->next - 1;
-    raft_term term = raft_log_term(&r->log, before);
-    size_t count, bytes = 0;
-    struct raft_message *m;
-
-    if (before < r->log.snapshot_index || (before && !term)) {
+    if (p->lacks && p->lacks <= r->log.snapshot_index) {
         announce_snapshot(r, p, to);
         return false;
     }
+    if (p->state != RAFT_PROBE)
+        raft_progress_probe(p);
+    p->next = r->log.snapshot_index + 1;
+    return true;
+}
+
+/* One append behind next - 1, with or without entries. False: the stream has ended. */
+static bool send_append(struct raft *r, struct progress *p, raft_id to, bool with_entries)
+{
+    size_t count, bytes = 0;
+    struct raft_message *m;
+
+    if (p->next <= r->log.snapshot_index && !ask_at_the_beginning(r, p, to))
+        return false;
     count = with_entries ? count_for_message(r, p->next, &bytes) : 0;
     m = raft_emit(r, &r->out, RAFT_MSG_APPEND, to);
-    m->index = before;
-    m->log_term = term;
+    m->index = p->next - 1;
+    m->log_term = raft_log_term(&r->log, m->index);
+    INVARIANT(!m->index == !m->log_term); /* a term of 0 would match a follower that lacks the entry (etcd raft 76f1249) */
     m->commit = r->log.commit;
     m->entries = count ? raft_log_slot(&r->log, p->next) : NULL; /* valid until raft_advance: nothing moves before */
     m->entry_count = count;
@@ -173,8 +187,8 @@ static bool send_append(struct raft *r, struct progress *p, raft_id to, bool wit
     if (p->state == RAFT_PROBE)
         p->paused = true;
     else if (count)
-        raft_progress_sent(p, &r->options, before + count, bytes);
-    return true;
+        raft_progress_sent(p, &r->options, m->index + count, bytes);
+    return p->state == RAFT_REPLICATE;
 }
 
 static void fill_one(struct raft *r, struct progress *p, raft_id to)

@@ -18,6 +18,7 @@ static void raft_progress_enter(struct progress *p, enum raft_progress_state sta
     p->paused = false;
     p->inflight_from = p->inflight_count = 0;
     p->inflight_bytes = 0;
+    p->lacks = 0;
     p->next = p->match + 1;
 }
 
@@ -58,6 +59,7 @@ bool raft_progress_reject(struct progress *p, raft_index rejected, raft_index ag
     if (p->next - 1 != rejected)
         return false;
     p->next = next > p->match + 1 ? next : p->match + 1;
+    p->lacks = rejected;
     p->paused = false;
     return true;
 }
