@@ -11,7 +11,8 @@ libraft_a_SOURCES = \
 	raft/progress.c \
 	raft/raft.c raft/raft.h \
 	raft/read.c \
-	raft/ready.c
+	raft/ready.c \
+	raft/snapshot.h
 
 if HAVE_CMOCKA
 check_PROGRAMS += test_raft

@@ -12,6 +12,7 @@
 #define GREETING_MAGIC 0x50544652u /* "RFTP" */
 #define MESSAGE_HEADER_BYTES 80
 #define ENTRY_HEADER_BYTES 16
+#define SNAPSHOT_HEADER_BYTES 72
 
 enum { FLAG_REJECT = 1, FLAG_TRANSFER = 2 };
 
@@ -76,6 +77,22 @@ void frame_append_message(struct buf *out, const struct raft_message *m)
         p = put_le32(p, e->len);
         p = put_bytes(p, e->data, e->len);
     }
+    frame_close(out, len);
+}
+
+void frame_append_snapshot(struct buf *out, const struct snapshot_message *m)
+{
+    size_t len = SNAPSHOT_HEADER_BYTES + m->data.len;
+    uint8_t *p = frame_open(out, len);
+
+    p = put_u8(put_u8(p, FRAME_SNAPSHOT), (uint8_t)m->type);
+    p = put_u8(put_u8(p, 0), 0);
+    p = put_le32(p, m->crc);
+    p = put_le64(put_le64(p, m->from), m->to);
+    p = put_le64(put_le64(p, m->term), m->transfer);
+    p = put_le64(put_le64(p, m->sequence), m->index);
+    p = put_le64(put_le64(p, m->log_term), (uint64_t)m->revision);
+    put_bytes(p, m->data.data, m->data.len);
     frame_close(out, len);
 }
 
@@ -188,4 +205,31 @@ void frame_free_message(struct raft_message *m)
     free(m->entries);
     m->entries = NULL;
     m->entry_count = 0;
+}
+
+enum status frame_decode_snapshot(struct slice payload, struct snapshot_message *ret_message)
+{
+    struct snapshot_message m = {0};
+    struct reader r = reader_of(payload);
+
+    if (read_u8(&r) != FRAME_SNAPSHOT)
+        return ST_CORRUPT;
+    m.type = (enum snapshot_message_type)read_u8(&r);
+    read_bytes(&r, 2);
+    m.crc = read_le32(&r);
+    m.from = read_le64(&r);
+    m.to = read_le64(&r);
+    m.term = read_le64(&r);
+    m.transfer = read_le64(&r);
+    m.sequence = read_le64(&r);
+    m.index = read_le64(&r);
+    m.log_term = read_le64(&r);
+    m.revision = (int64_t)read_le64(&r);
+    if (r.bad || m.type < SNAPSHOT_CHUNK || m.type > SNAPSHOT_REFUSED || !m.transfer)
+        return ST_CORRUPT;
+    m.data = read_slice(&r, reader_left(&r));
+    if (m.data.len && m.type != SNAPSHOT_CHUNK && m.type != SNAPSHOT_END)
+        return ST_CORRUPT;
+    *ret_message = m;
+    return ST_OK;
 }

@@ -8,6 +8,8 @@
  *     refusal    1 kind (2), then text: why the dialled member does not talk to the dialler
  *     message    1 kind (3), 1 type, 1 flags (1 reject, 2 transfer), 1 zero, 8 from, 8 to, 8 term, 8 log term,
  *                8 index, 8 commit, 8 hint index, 8 hint term, 8 context, 4 number of entries, entries
+ *     snapshot   1 kind (4), 1 type, 2 zero, 4 CRC-32C (raft/snapshot.h), 8 from, 8 to, 8 term, 8 transfer, 8 sequence,
+ *                8 index, 8 log term, 8 revision, then the data: records of the store, or the small state
  *     entry      8 term, 1 type, 3 zero, 4 length of the data, data; its index is the message's index + 1, + 2...
  *
  * Decoding takes any bytes: a frame that is no valid one gives ST_CORRUPT and the connection ends.
@@ -18,11 +20,12 @@
 #include "common/buf.h"
 #include "common/status.h"
 #include "raft/raft.h"
+#include "raft/snapshot.h"
 
 #define FRAME_HEADER_BYTES 8
 #define PEER_PROTOCOL_VERSION 1
 
-enum frame_kind { FRAME_GREETING = 1, FRAME_REFUSAL = 2, FRAME_MESSAGE = 3 };
+enum frame_kind { FRAME_GREETING = 1, FRAME_REFUSAL = 2, FRAME_MESSAGE = 3, FRAME_SNAPSHOT = 4 };
 
 struct greeting {
     uint32_t version;
@@ -32,6 +35,7 @@ struct greeting {
 void frame_append_greeting(struct buf *out, const struct greeting *g);
 void frame_append_refusal(struct buf *out, const char *why);
 void frame_append_message(struct buf *out, const struct raft_message *m);
+void frame_append_snapshot(struct buf *out, const struct snapshot_message *m);
 
 /*
  * The first frame in the bytes: ST_OK with its payload and the length of the whole frame; ST_NOT_FOUND if more bytes are
@@ -50,5 +54,7 @@ struct slice frame_refusal_text(struct slice payload);
  */
 enum status frame_decode_message(struct slice payload, struct raft_message *ret_message) MUST_CHECK;
 void frame_free_message(struct raft_message *m);
+/* data points into the payload. */
+enum status frame_decode_snapshot(struct slice payload, struct snapshot_message *ret_message) MUST_CHECK;
 
 #endif

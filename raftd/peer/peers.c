@@ -168,18 +168,35 @@ void peers_add(struct peers *p, uint64_t member_id, const struct url *urls, unsi
     p->list[p->count++] = peer;
 }
 
-void peers_send(struct peers *p, const struct raft_message *m)
+/* The peer that can take a frame now, or NULL. */
+static struct peer *peers_writable(struct peers *p, raft_id to)
 {
-    struct peer *peer = peers_find(p, m->to);
+    struct peer *peer = peers_find(p, to);
 
     if (!peer || !peer->greeted)
-        return;
+        return NULL;
     if (buf_len(&peer->link.out) > PEER_QUEUE_BYTES_MAX) {
         p->options.unreachable_fn(p->options.arg, peer->id);
-        return;
+        return NULL;
     }
-    frame_append_message(&peer->link.out, m);
     link_flush_later(&peer->link);
+    return peer;
+}
+
+void peers_send(struct peers *p, const struct raft_message *m)
+{
+    struct peer *peer = peers_writable(p, m->to);
+
+    if (peer)
+        frame_append_message(&peer->link.out, m);
+}
+
+void peers_send_snapshot(struct peers *p, const struct snapshot_message *m)
+{
+    struct peer *peer = peers_writable(p, m->to);
+
+    if (peer)
+        frame_append_snapshot(&peer->link.out, m);
 }
 
 /* ---- being dialled ------------------------------------------------------------------------------- */
@@ -294,25 +311,40 @@ static bool guest_greet(struct guest *guest, struct slice payload)
     return true;
 }
 
+/* Nobody speaks for another, nor to another: what claims to is dropped. False: the frame is damaged. */
+static bool guest_take(struct guest *guest, struct slice payload)
+{
+    const struct peers_options *o = &guest->peers->options;
+    struct snapshot_message snapshot;
+    struct raft_message m;
+
+    if (frame_kind(payload) == FRAME_SNAPSHOT) {
+        if (frame_decode_snapshot(payload, &snapshot) != ST_OK)
+            return false;
+        if (snapshot.from == guest->id && snapshot.to == o->member_id)
+            o->snapshot_fn(o->arg, &snapshot);
+        return true;
+    }
+    if (frame_decode_message(payload, &m) != ST_OK)
+        return false;
+    if (m.from == guest->id && m.to == o->member_id)
+        o->message_fn(o->arg, &m);
+    frame_free_message(&m);
+    return true;
+}
+
 static bool guest_on_frame(void *arg, struct slice payload)
 {
     struct guest *guest = arg;
-    const struct peers_options *o = &guest->peers->options;
-    struct raft_message m;
 
     if (guest->dead)
         return true;
     if (!guest->id)
         return guest_greet(guest, payload);
-    if (frame_decode_message(payload, &m) != ST_OK) {
-        log_error("peer", "a frame that is no message, closing peer=%" PRIx64 " from=%s", guest->id, guest->from);
-        return false;
-    }
-    /* Nobody speaks for another, nor to another. */
-    if (m.from == guest->id && m.to == o->member_id)
-        o->message_fn(o->arg, &m);
-    frame_free_message(&m);
-    return true;
+    if (guest_take(guest, payload))
+        return true;
+    log_error("peer", "a frame that is no message, closing peer=%" PRIx64 " from=%s", guest->id, guest->from);
+    return false;
 }
 
 void peers_accept(struct peers *p, int fd)

@@ -12,6 +12,7 @@
 #include "net/loop.h"
 #include "net/url.h"
 #include "raft/raft.h"
+#include "raft/snapshot.h"
 
 struct peers;
 
@@ -21,6 +22,8 @@ struct peers_options {
     int64_t dead_ns; /* no progress for so long: the connection is dead */
     /* A message from a member; entries stay the caller's. */
     void (*message_fn)(void *arg, const struct raft_message *m);
+    /* The same about snapshots; the data is valid during the call. */
+    void (*snapshot_fn)(void *arg, const struct snapshot_message *m);
     /* A member could not be reached, or no longer can. */
     void (*unreachable_fn)(void *arg, uint64_t member_id);
     void *arg;
@@ -34,6 +37,7 @@ void peers_add(struct peers *p, uint64_t member_id, const struct url *urls, unsi
 
 /* Encoded now, sent at the end of the round; dropped if the member is unknown, unconnected or has too much unsent. */
 void peers_send(struct peers *p, const struct raft_message *m);
+void peers_send_snapshot(struct peers *p, const struct snapshot_message *m);
 
 /* A descriptor that a peer listener accepted. */
 void peers_accept(struct peers *p, int fd);
