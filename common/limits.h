@@ -38,7 +38,16 @@
 #define RAFT_UNCOMMITTED_BYTES_MAX (256u * 1024u * 1024u) /* proposals refused above: too many requests */
 #define RAFT_APPLY_LAG_MAX 5000u                      /* committed but not applied: same refusal */
 #define RAFT_VOTERS_MAX 15u
+#define RAFT_WINDOW_BYTES_MAX (128u * 1024u * 1024u)  /* entries kept for members that are behind: above it the older half goes */
+#define SNAPSHOT_COUNT_DEFAULT 10000                  /* etcd's --snapshot-count, --snapshot-catchup-entries */
+#define SNAPSHOT_CATCHUP_DEFAULT 5000
 #define PENDING_REQUESTS_MAX 100000u                  /* proposals and reads a node waits for */
+
+/* Snapshots between members (raftd/node/snapshot.c). */
+#define SNAPSHOT_CHUNK_BYTES (256u * 1024u)           /* of records in a message, about; at least one record */
+#define SNAPSHOT_CHUNK_RECORDS 1024u                  /* likewise: what is read in one turn of the loop */
+#define SNAPSHOT_WINDOW 4u                            /* unanswered messages of a transfer */
+#define SNAPSHOT_TRANSFERS_MAX 2u                     /* that a leader has under way; other members wait */
 
 /* Peers (raftd/peer/). */
 #define PEER_FRAME_BYTES_MAX (16u * 1024u * 1024u)    /* a larger frame ends the connection */
@@ -49,8 +58,9 @@
 /* Disk. */
 #define WAL_SEGMENT_BYTES (16u * 1024u * 1024u)
 #define WAL_RECORD_BYTES_MAX (16u * 1024u * 1024u)
-#define MEMTABLE_BYTES (64u * 1024u * 1024u)          /* sealed into a segment at this size */
+#define MEMTABLE_BYTES (64u * 1024u * 1024u)          /* sealed into a segment at this size (--memtable-bytes) */
 #define SEAL_ENTRIES_MAX 1000000u                     /* or after so many entries: the log keeps those that change nothing, too */
+#define SEAL_LOG_FACTOR 4u                            /* or when the log behind the checkpoint is so many times as large */
 
 /* Keys and names. */
 #define KEY_BYTES_MAX (REQUEST_BYTES_MAX)

@@ -8,12 +8,19 @@
 #include <string.h>
 
 #include "common/codec.h"
+#include "common/limits.h"
 #include "common/mem.h"
 #include "common/options.h"
 #include "net/digest.h"
 
 #define PEER_DEFAULT "http://localhost:2380"
 #define CLIENT_DEFAULT "http://localhost:2379"
+
+/* A number of limits.h as the text that the table takes. */
+#define DEFAULT_TEXT(number) #number
+#define DEFAULT_OF(number) DEFAULT_TEXT(number)
+#define MEMTABLE_DEFAULT 67108864
+_Static_assert(MEMTABLE_DEFAULT == MEMTABLE_BYTES, "one default");
 
 #define TEXT(name, field, value, help) {name, OPTION_TEXT, offsetof(struct conf_flags, field), value, 0, 0, help}
 
@@ -31,6 +38,9 @@ static const struct option_row rows[] = {
     {"heartbeat-interval", OPTION_NUMBER, offsetof(struct conf_flags, heartbeat_ms), "100", 1, 10000, "milliseconds between a leader's heartbeats"},
     {"election-timeout", OPTION_NUMBER, offsetof(struct conf_flags, election_ms), "1000", 5, 50000, "milliseconds without a leader before an election; at least 5 heartbeats"},
     {"pre-vote", OPTION_BOOL, offsetof(struct conf_flags, pre_vote), "true", 0, 0, "ask before an election whether it could be won (always on)"},
+    {"snapshot-count", OPTION_NUMBER, offsetof(struct conf_flags, snapshot_count), DEFAULT_OF(SNAPSHOT_COUNT_DEFAULT), 1, 1000000000, "entries that are kept for members which are behind, beside the catch-up ones"},
+    {"snapshot-catchup-entries", OPTION_NUMBER, offsetof(struct conf_flags, snapshot_catchup), DEFAULT_OF(SNAPSHOT_CATCHUP_DEFAULT), 1, 1000000000, "entries that stay when older ones go; a member behind them gets a snapshot"},
+    {"memtable-bytes", OPTION_NUMBER, offsetof(struct conf_flags, memtable_bytes), DEFAULT_OF(MEMTABLE_DEFAULT), 65536, 1073741824, "changes that are held in memory before they go into a segment of the store"},
     TEXT("log-level", log_level, "info", "error, warn, info or debug"),
     {"version", OPTION_BOOL, offsetof(struct conf_flags, version), "false", 0, 0, "print the version and exit"},
     {"help", OPTION_BOOL, offsetof(struct conf_flags, help), "false", 0, 0, "print this and exit"},

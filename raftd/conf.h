@@ -18,6 +18,7 @@ struct conf_flags {
     const char *initial_cluster, *initial_cluster_state, *initial_cluster_token;
     const char *log_level;
     int64_t heartbeat_ms, election_ms;
+    int64_t snapshot_count, snapshot_catchup, memtable_bytes;
     bool pre_vote, version, help;
 };
 

@@ -57,7 +57,8 @@ static enum status take_lock(struct data_dir *d, int dir_fd, const char *path, s
     return ST_OK;
 }
 
-static bool has_entries(const char *path)
+/* Does anything stand there whose name begins so? */
+static bool has_entries(const char *path, const char *prefix)
 {
     DIR *dir = opendir(path);
     struct dirent *e;
@@ -66,7 +67,7 @@ static bool has_entries(const char *path)
     if (!dir)
         return false;
     while (!found && (e = readdir(dir)))
-        found = e->d_name[0] != '.';
+        found = e->d_name[0] != '.' && strncmp(e->d_name, prefix, strlen(prefix)) == 0;
     closedir(dir);
     return found;
 }
@@ -132,7 +133,7 @@ static enum status identity_begin(int member_fd, struct data_dir *d, uint64_t cl
 {
     enum status st = ST_OK;
 
-    if (has_entries(d->wal_path) || has_entries(d->store_path))
+    if (has_entries(d->wal_path, "") || has_entries(d->member_path, "store"))
         return error_set(ret_error, ST_CORRUPT, "member/identity: missing, but there is a log or a store beside it");
     d->cluster_id = cluster_id;
     d->member_id = member_id;
@@ -161,20 +162,18 @@ enum status data_dir_open(struct data_dir *d, const char *path, uint64_t cluster
                           const struct members *initial, struct error *ret_error)
 {
     int dir_fd = -1;
-    char member_path[4096];
     enum status st;
 
     *d = (struct data_dir){.lock_fd = -1, .member_fd = -1};
     st = open_private(path, &dir_fd, ret_error);
     if (st == ST_OK)
         st = take_lock(d, dir_fd, path, ret_error);
-    if (st == ST_OK && (snprintf(member_path, sizeof member_path, "%s/member", path) >= (int)sizeof member_path ||
-                        snprintf(d->wal_path, sizeof d->wal_path, "%s/member/wal", path) >= (int)sizeof d->wal_path ||
-                        snprintf(d->store_path, sizeof d->store_path, "%s/member/store", path) >=
-                            (int)sizeof d->store_path))
+    if (st == ST_OK &&
+        (snprintf(d->member_path, sizeof d->member_path, "%s/member", path) >= (int)sizeof d->member_path ||
+         snprintf(d->wal_path, sizeof d->wal_path, "%s/member/wal", path) >= (int)sizeof d->wal_path))
         st = error_set(ret_error, ST_BAD_ARGUMENT, "data directory: the path is too long");
     if (st == ST_OK)
-        st = open_private(member_path, &d->member_fd, ret_error);
+        st = open_private(d->member_path, &d->member_fd, ret_error);
     if (st == ST_OK) {
         st = identity_read(d->member_fd, d, ret_error);
         if (st == ST_NOT_FOUND)

@@ -13,7 +13,9 @@ libnode_a_SOURCES = \
 	raftd/node/members.c raftd/node/members.h \
 	raftd/node/node.c raftd/node/node.h \
 	raftd/node/request.c \
-	raftd/node/storage.c
+	raftd/node/snapshot.c raftd/node/snapshot.h raftd/node/snapshot_receive.c \
+	raftd/node/storage.c \
+	raftd/node/store_dir.c raftd/node/store_dir.h
 libpeer_a_SOURCES = \
 	raftd/peer/frame.c raftd/peer/frame.h \
 	raftd/peer/link.c raftd/peer/link.h \
@@ -46,8 +48,8 @@ raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a li
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 
 if HAVE_CMOCKA
-check_PROGRAMS += test_kv_range test_peer_frame test_snapshot_frame
-TESTS += test_kv_range test_peer_frame test_snapshot_frame
+check_PROGRAMS += test_kv_range test_peer_frame test_snapshot test_snapshot_frame
+TESTS += test_kv_range test_peer_frame test_snapshot test_snapshot_frame
 test_kv_range_SOURCES = tests/unit/test_kv_range.c tests/unit/check.h
 test_kv_range_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_kv_range_LDADD = libnode.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) $(PROTOBUFC_LIBS)
@@ -57,4 +59,9 @@ test_snapshot_frame_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_snapshot_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)
 test_peer_frame_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_peer_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)
+test_snapshot_SOURCES = tests/unit/test_snapshot.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
+	tests/unit/memory_disk.c tests/unit/memory_disk.h tests/unit/check.h
+test_snapshot_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+test_snapshot_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
+	$(PROTOBUFC_LIBS)
 endif

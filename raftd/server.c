@@ -33,6 +33,8 @@ struct server {
     const struct conf *conf;
     struct loop *loop;
     struct data_dir dir;
+    struct store_dir store_dir;
+    char store_path[STORE_PATH_BYTES]; /* of the store at the start */
     struct mvcc *store;
     struct disk *disk;
     struct wal *wal;
@@ -72,6 +74,13 @@ static void node_send_fn(void *arg, const struct raft_message *m)
     peers_send(s->peers, m);
 }
 
+static void node_send_snapshot_fn(void *arg, const struct snapshot_message *m)
+{
+    struct server *s = arg;
+
+    peers_send_snapshot(s->peers, m);
+}
+
 static void node_work_fn(void *arg)
 {
     run_soon(arg);
@@ -106,6 +115,24 @@ static void node_changed_fn(void *arg, const struct raft_status *st)
                st->hard.term, st->leader, st->id);
     if (s->api)
         api_on_leader(s->api, st->leader);
+}
+
+static void node_snapshot_fn(void *arg, const char *what, uint64_t peer, raft_index index, const char *why)
+{
+    (void)arg;
+    if (why)
+        log_warning("node", "snapshot %s, proceeding peer=%" PRIx64 " index=%" PRIu64 " why=\"%s\"", what, peer, index, why);
+    else
+        log_notice("node", "snapshot %s peer=%" PRIx64 " index=%" PRIu64, what, peer, index);
+}
+
+static void node_restored_fn(void *arg, struct mvcc *store)
+{
+    struct server *s = arg;
+
+    s->store = store;
+    if (s->api)
+        api_on_restored(s->api, store);
 }
 
 struct seal_job {
@@ -144,6 +171,40 @@ static void node_seal_fn(void *arg, struct mvcc_seal *seal)
     storage_thread_submit(s->storage, &j->job);
 }
 
+struct node_work {
+    struct storage_job job;
+    struct server *server;
+    struct node_job *node_job;
+};
+
+static void node_work_run(struct storage_job *job)
+{
+    struct node_work *w = (struct node_work *)job;
+
+    w->node_job->run_fn(w->node_job);
+}
+
+static void node_work_done(struct storage_job *job)
+{
+    struct node_work *w = (struct node_work *)job;
+
+    node_on_job_done(w->server->node, w->node_job);
+    run_soon(w->server);
+    free(w);
+}
+
+static void node_job_fn(void *arg, struct node_job *node_job)
+{
+    struct server *s = arg;
+    struct node_work *w = mem_zero(sizeof *w);
+
+    w->job.run_fn = node_work_run;
+    w->job.done_fn = node_work_done;
+    w->server = s;
+    w->node_job = node_job;
+    storage_thread_submit(s->storage, &w->job);
+}
+
 /* ---- what happens ---- */
 
 static void wal_wake_fn(void *arg)
@@ -175,6 +236,14 @@ static void on_peer_message(void *arg, const struct raft_message *m)
     struct server *s = arg;
 
     node_step(s->node, m);
+    run_soon(s);
+}
+
+static void on_peer_snapshot(void *arg, const struct snapshot_message *m)
+{
+    struct server *s = arg;
+
+    node_on_snapshot_message(s->node, m);
     run_soon(s);
 }
 
@@ -289,10 +358,15 @@ static void on_publish_time(void *arg)
 
 /* ---- opening ---- */
 
+static struct mvcc_options store_options(const struct server *s)
+{
+    return (struct mvcc_options){.dir = s->store_path, .memtable_bytes = (uint64_t)s->conf->flags.memtable_bytes,
+                                .seal_entries = SEAL_ENTRIES_MAX};
+}
+
 static enum status open_storage(struct server *s, struct error *ret_error)
 {
-    struct mvcc_options store = {.dir = s->dir.store_path, .memtable_bytes = MEMTABLE_BYTES,
-                                  .seal_entries = SEAL_ENTRIES_MAX};
+    struct mvcc_options store = store_options(s);
     struct wal_options wal = {.cluster_id = s->dir.cluster_id,
                               .member_id = s->dir.member_id,
                               .segment_bytes = WAL_SEGMENT_BYTES,
@@ -301,8 +375,11 @@ static enum status open_storage(struct server *s, struct error *ret_error)
                               .arg = s};
     struct mvcc_checkpoint checkpoint;
     bool wal_is_new;
-    enum status st = mvcc_open(&store, &s->store, ret_error);
+    enum status st = store_dir_open(&s->store_dir, s->dir.member_path, false, ret_error);
 
+    store_dir_name(&s->store_dir, s->store_dir.generation, s->store_path);
+    if (st == ST_OK)
+        st = mvcc_open(&store, &s->store, ret_error);
     if (st == ST_OK)
         st = disk_posix_open(s->dir.wal_path, &s->disk, ret_error);
     wal.disk = s->disk;
@@ -334,6 +411,8 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .member_id = s->dir.member_id,
         .initial = &s->dir.initial,
         .store = s->store,
+        .store_options = store_options(s),
+        .dir = &s->store_dir,
         .wal = s->wal,
         .tick_ns = f->heartbeat_ms * NS_PER_MS,
         .election_ticks = (unsigned)(f->election_ms / f->heartbeat_ms),
@@ -342,10 +421,18 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .random_seed = rng_seed_from_system(),
         .now_ns = loop_now_ns(s->loop),
         .limits = {.txn_ops_max = TXN_OPS_MAX},
+        .snapshot_count = (uint64_t)f->snapshot_count,
+        .snapshot_catchup = (uint64_t)f->snapshot_catchup,
+        .window_bytes_max = RAFT_WINDOW_BYTES_MAX,
+        .snapshot_chunk_bytes = SNAPSHOT_CHUNK_BYTES,
         .send_fn = node_send_fn,
+        .send_snapshot_fn = node_send_snapshot_fn,
         .work_fn = node_work_fn,
         .applied_fn = node_applied_fn,
         .seal_fn = node_seal_fn,
+        .job_fn = node_job_fn,
+        .restored_fn = node_restored_fn,
+        .snapshot_fn = node_snapshot_fn,
         .changed_fn = node_changed_fn,
         .fail_fn = fail,
         .wall_ns_fn = wall_clock,
@@ -364,6 +451,7 @@ static enum status open_peers(struct server *s, struct error *ret_error)
         .member_id = s->dir.member_id,
         .dead_ns = 2 * s->conf->flags.election_ms * NS_PER_MS,
         .message_fn = on_peer_message,
+        .snapshot_fn = on_peer_snapshot,
         .unreachable_fn = on_peer_unreachable,
         .arg = s,
     };

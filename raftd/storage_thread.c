@@ -78,6 +78,16 @@ void storage_thread_submit(struct storage_thread *t, struct storage_job *job)
     pthread_mutex_unlock(&t->lock);
 }
 
+static void free_jobs(struct job_list *jobs)
+{
+    struct storage_job *job;
+
+    while ((job = STAILQ_FIRST(jobs))) {
+        STAILQ_REMOVE_HEAD(jobs, link);
+        free(job);
+    }
+}
+
 void storage_thread_stop(struct storage_thread *t)
 {
     if (!t)
@@ -87,6 +97,8 @@ void storage_thread_stop(struct storage_thread *t)
     pthread_cond_signal(&t->arrived);
     pthread_mutex_unlock(&t->lock);
     pthread_join(t->thread, NULL);
+    free_jobs(&t->todo);
+    free_jobs(&t->done);
     loop_wake_free(t->wake);
     pthread_cond_destroy(&t->arrived);
     pthread_mutex_destroy(&t->lock);

@@ -12,7 +12,7 @@
 
 struct storage_thread;
 
-/* Allocated by the caller, who gets it back in done_fn. */
+/* Allocated by the caller (one block, this in front), who gets it back in done_fn. */
 struct storage_job {
     void (*run_fn)(struct storage_job *job);  /* on the thread */
     void (*done_fn)(struct storage_job *job); /* on the loop, after */
@@ -21,7 +21,7 @@ struct storage_job {
 
 struct storage_thread *storage_thread_start(struct loop *l);
 void storage_thread_submit(struct storage_thread *t, struct storage_job *job);
-/* Finishes the running job and drops the rest; done_fn is not called any more. NULL is fine. */
+/* Finishes the running job and frees the rest; done_fn is not called any more. NULL is fine. */
 void storage_thread_stop(struct storage_thread *t);
 
 #endif

@@ -259,16 +259,23 @@ struct api *api_new(struct loop *l, struct node *n)
     a->node = n;
     arena_init(&a->arena);
     TAILQ_INIT(&a->long_ranges);
+    TAILQ_INIT(&a->parked_ranges);
     loop_timer_init(&a->next_slice, api_range_next_slice, a);
     api_watch_init(a);
     return a;
+}
+
+void api_on_restored(struct api *a, struct mvcc *store)
+{
+    api_range_on_restored(a, store);
+    api_watch_on_restored(a, store);
 }
 
 void api_free(struct api *a)
 {
     if (!a)
         return;
-    INVARIANT(TAILQ_EMPTY(&a->long_ranges)); /* the calls are gone */
+    INVARIANT(TAILQ_EMPTY(&a->long_ranges) && TAILQ_EMPTY(&a->parked_ranges)); /* the calls are gone */
     loop_timer_cancel(a->loop, &a->next_slice);
     api_watch_fini(a);
     arena_fini(&a->arena);

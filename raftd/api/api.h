@@ -25,6 +25,8 @@ void api_free(struct api *a);
 /* For grpc_server_options; service_arg is the api. */
 const struct grpc_method *api_methods(unsigned *ret_count);
 
+/* Another store took the place of the one in use (node_options.restored_fn). */
+void api_on_restored(struct api *a, struct mvcc *store);
 /* The store moved on: watchers hear of it at the end of the round. */
 void api_on_applied(struct api *a);
 /* Role or leader changed. */

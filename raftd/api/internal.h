@@ -24,7 +24,7 @@ struct api {
     struct arena arena; /* the request being handled */
     struct buf answer;  /* and its answer */
     /* ranges that take more than one slice (long_range.c) */
-    struct long_ranges long_ranges;
+    struct long_ranges long_ranges, parked_ranges;
     struct loop_timer next_slice;
     uint64_t sliced_bytes; /* of their answers */
     /* watches */
@@ -86,6 +86,7 @@ void api_range_go_on(struct api *a, struct grpc_call *call, struct kv_range *x);
 void api_range_stream(struct api *a, struct grpc_call *call, struct kv_range *x);
 void api_range_stream_on_writable(struct grpc_call *call, void *service_arg);
 void api_range_next_slice(void *arg); /* next_slice's */
+void api_range_on_restored(struct api *a, struct mvcc *store);
 
 /* kv.c */
 void api_kv_range(struct api *a, struct grpc_call *call, struct slice message);
@@ -105,6 +106,7 @@ void api_health_on_cancel(struct grpc_call *call, void *service_arg);
 /* watch.c */
 void api_watch_init(struct api *a);
 void api_watch_fini(struct api *a);
+void api_watch_on_restored(struct api *a, struct mvcc *store);
 void api_watch_message(struct api *a, struct grpc_call *call, struct slice message);
 void api_watch_on_cancel(struct grpc_call *call, void *service_arg);
 void api_watch_on_writable(struct grpc_call *call, void *service_arg);

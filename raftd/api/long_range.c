@@ -18,7 +18,7 @@ struct long_range {
     struct grpc_call *call;
     struct kv_range range;
     struct buf answer; /* behind room for a frame's head; in parts: empty between two of them */
-    bool parked;       /* in no list, until its client has taken what it was sent */
+    bool parked;       /* in the other list, until its client has taken what it was sent */
     TAILQ_ENTRY(long_range) link;
 };
 
@@ -27,15 +27,13 @@ static void park(struct api *a, struct long_range *l, bool parked)
     if (l->parked == parked)
         return;
     l->parked = parked;
-    if (parked)
-        TAILQ_REMOVE(&a->long_ranges, l, link);
-    else
-        TAILQ_INSERT_TAIL(&a->long_ranges, l, link);
+    TAILQ_REMOVE(parked ? &a->long_ranges : &a->parked_ranges, l, link);
+    TAILQ_INSERT_TAIL(parked ? &a->parked_ranges : &a->long_ranges, l, link);
 }
 
 static void long_range_free(struct api *a, struct long_range *l)
 {
-    park(a, l, true);
+    TAILQ_REMOVE(l->parked ? &a->parked_ranges : &a->long_ranges, l, link);
     a->sliced_bytes -= buf_len(&l->answer);
     kv_range_fini(&l->range);
     buf_fini(&l->answer);
@@ -117,6 +115,17 @@ void api_range_next_slice(void *arg)
             park(a, l, false); /* behind the others */
     }
     go_on_soon(a);
+}
+
+/* They read a revision that the new store has as well, and hold no place in the old one but a key. */
+void api_range_on_restored(struct api *a, struct mvcc *store)
+{
+    struct long_range *l;
+
+    TAILQ_FOREACH(l, &a->long_ranges, link)
+        l->range.store = store;
+    TAILQ_FOREACH(l, &a->parked_ranges, link)
+        l->range.store = store;
 }
 
 static struct long_range *long_range_new(struct api *a, struct grpc_call *call, struct kv_range *x)

@@ -202,6 +202,12 @@ void api_on_applied(struct api *a)
     loop_task_queue(a->loop, &a->publish);
 }
 
+void api_watch_on_restored(struct api *a, struct mvcc *store)
+{
+    watch_restore(a->hub, store);
+    catch_up_soon(a);
+}
+
 /* ---- requests ---- */
 
 static struct watch *find_watch(struct watch_stream *s, int64_t id)

@@ -56,6 +56,13 @@ struct node {
     raft_index sealed_index; /* in a durable checkpoint */
     raft_term sealed_term;
     raft_index released_index; /* what the log was told */
+    uint64_t log_bytes_applied; /* since the last checkpoint began */
+
+    /* snapshots */
+    TAILQ_HEAD(, snapshot_sender) senders;
+    TAILQ_HEAD(, node_job) jobs;                /* under way */
+    TAILQ_HEAD(, snapshot_receiver) receivers;  /* also those that only wait for the end of their jobs */
+    struct snapshot_receiver *receiver;         /* the one that is alive, or NULL */
 
     /* requests */
     uint64_t next_request_id;
@@ -102,6 +109,14 @@ void storage_hold(struct node *n, const struct raft_message *m);
 void storage_release_durable(struct node *n);
 void storage_maybe_seal(struct node *n);
 void storage_forget(struct node *n);
+
+/* node/node.c: what is stored beside the keys, in every checkpoint and snapshot */
+void node_encode_state(const struct node *n, struct buf *out);
+/* Replaces what is there, and gives the voters; unchanged on ST_CORRUPT. */
+enum status node_decode_state(struct node *n, struct slice state, struct raft_conf *ret_conf) MUST_CHECK;
+/* Could it be decoded? */
+enum status node_check_state(struct slice state, struct raft_conf *ret_conf) MUST_CHECK;
+void node_tell_snapshot(struct node *n, const char *what, raft_id peer, raft_index index, const char *why);
 
 /* To a peer, or to ourselves. */
 void node_send(struct node *n, const struct raft_message *m);

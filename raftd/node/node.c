@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "raftd/node/snapshot.h"
 
 /* etcd: ReqTimeout, 5 s and two elections. */
 #define REQUEST_TIMEOUT_NS (5 * NS_PER_S)
@@ -16,13 +17,70 @@ int64_t node_request_timeout_ns(const struct node *n)
     return REQUEST_TIMEOUT_NS + 2 * n->options.tick_ns * n->options.election_ticks;
 }
 
+/* ---- the small state ---- */
+
+void node_encode_state(const struct node *n, struct buf *out)
+{
+    members_encode(&n->members, out);
+}
+
+static struct raft_conf conf_of(const struct members *members)
+{
+    struct raft_conf conf = {0};
+
+    for (unsigned i = 0; i < members->count; i++)
+        conf.voters[conf.voter_count++] = members->list[i].id;
+    return conf;
+}
+
+static enum status decode_members(struct slice state, struct members *ret_members)
+{
+    struct members members = {0};
+    enum status st = members_decode(&members, state);
+
+    if (st != ST_OK || !members.count) {
+        members_fini(&members);
+        return ST_CORRUPT;
+    }
+    *ret_members = members;
+    return ST_OK;
+}
+
+enum status node_decode_state(struct node *n, struct slice state, struct raft_conf *ret_conf)
+{
+    struct members members;
+    enum status st = decode_members(state, &members);
+
+    if (st != ST_OK)
+        return st;
+    members_fini(&n->members);
+    n->members = members;
+    *ret_conf = conf_of(&members);
+    return ST_OK;
+}
+
+enum status node_check_state(struct slice state, struct raft_conf *ret_conf)
+{
+    struct members members;
+    enum status st = decode_members(state, &members);
+
+    if (st != ST_OK)
+        return st;
+    *ret_conf = conf_of(&members);
+    members_fini(&members);
+    return ST_OK;
+}
+
+/* ---- birth ---- */
+
 static enum status restore_members(struct node *n, struct slice state, struct error *ret_error)
 {
     const struct members *initial = n->options.initial;
     enum status st = ST_OK;
+    struct raft_conf conf;
 
     if (state.len) {
-        st = members_decode(&n->members, state);
+        st = node_decode_state(n, state, &conf);
         return st == ST_OK ? st : error_set(ret_error, st, "store: the members in the newest segment cannot be read");
     }
     for (unsigned i = 0; st == ST_OK && i < initial->count; i++)
@@ -31,12 +89,44 @@ static enum status restore_members(struct node *n, struct slice state, struct er
     return st == ST_OK ? st : error_set(ret_error, st, "initial cluster: more members than can be");
 }
 
+/* Does the log hold the store's last entry, or begin behind it? */
+static bool log_reaches(const struct raft_options *o, const struct mvcc_checkpoint *c)
+{
+    raft_index index = c->applied_index;
+
+    if (index == o->snapshot_index)
+        return index == 0 || o->snapshot_term == c->applied_term;
+    return index > o->snapshot_index && index - o->snapshot_index <= o->entry_count &&
+           o->entries[index - o->snapshot_index - 1]->term == c->applied_term;
+}
+
+/*
+ * The store is ahead of the log, which happens in one way only: a snapshot was installed, and a crash came before the log began
+ * anew behind it. The log's entries count for nothing then, term and vote do. Otherwise part of the log is missing.
+ */
+static enum status begin_behind_snapshot(struct node *n, struct raft_options *o, const struct mvcc_checkpoint *c,
+                                         struct error *ret_error)
+{
+    const struct store_dir *d = n->options.dir;
+
+    if (c->applied_index != d->installed_index || c->applied_term != d->installed_term ||
+        o->snapshot_index >= c->applied_index)
+        return error_set(ret_error, ST_CORRUPT,
+                         "log: does not hold entry %llu of term %llu, where the store ends: part of the log is missing",
+                         (unsigned long long)c->applied_index, (unsigned long long)c->applied_term);
+    o->snapshot_index = c->applied_index;
+    o->snapshot_term = c->applied_term;
+    o->entry_count = 0;
+    return ST_OK;
+}
+
 /* The core begins where the log does: the log may reach back behind the store's checkpoint, for members that are behind. */
 static enum status restore_raft(struct node *n, const struct mvcc_checkpoint *checkpoint,
                                 struct error *ret_error)
 {
     struct raft_options o = {
         .id = n->options.member_id,
+        .conf = conf_of(&n->members),
         .election_ticks = n->options.election_ticks,
         .heartbeat_ticks = 1,
         .pre_vote = true,
@@ -49,30 +139,38 @@ static enum status restore_raft(struct node *n, const struct mvcc_checkpoint *ch
         .applied = checkpoint->applied_index,
     };
     struct raft_entry **entries = NULL;
+    size_t count;
     enum status st;
 
     wal_get_begin(n->options.wal, &o.snapshot_index, &o.snapshot_term);
     if (o.snapshot_index > checkpoint->applied_index)
         return error_set(ret_error, ST_CORRUPT, "log: begins behind entry %llu, but the store ends at %llu",
                          (unsigned long long)o.snapshot_index, (unsigned long long)checkpoint->applied_index);
-    st = wal_replay(n->options.wal, o.snapshot_index, &o.hard, &entries, &o.entry_count, ret_error);
+    st = wal_replay(n->options.wal, o.snapshot_index, &o.hard, &entries, &count, ret_error);
     if (st != ST_OK)
         return st;
-    if (checkpoint->applied_index > o.snapshot_index + o.entry_count)
-        st = error_set(ret_error, ST_CORRUPT, "log: ends at entry %llu, but the store holds %llu: part of the log is missing",
-                       (unsigned long long)(o.snapshot_index + o.entry_count),
-                       (unsigned long long)checkpoint->applied_index);
+    o.entries = entries;
+    o.entry_count = count;
+    if (!log_reaches(&o, checkpoint))
+        st = begin_behind_snapshot(n, &o, checkpoint, ret_error);
     if (o.hard.commit < checkpoint->applied_index)
         o.hard.commit = checkpoint->applied_index; /* what was sealed was committed */
-    for (unsigned i = 0; i < n->members.count; i++)
-        o.conf.voters[o.conf.voter_count++] = n->members.list[i].id;
-    o.entries = entries;
     if (st == ST_OK)
         n->raft = raft_new(&o);
-    for (size_t i = 0; i < o.entry_count; i++)
+    for (size_t i = 0; i < count; i++)
         raft_entry_unref(entries[i]);
     free(entries);
     return st;
+}
+
+/* The log's side of an installation that was interrupted; nothing to do otherwise. */
+static void finish_restoring(struct node *n, const struct mvcc_checkpoint *checkpoint)
+{
+    struct raft_status st;
+
+    raft_get_status(n->raft, &st);
+    if (st.first - 1 == checkpoint->applied_index && checkpoint->applied_index)
+        wal_release(n->options.wal, checkpoint->applied_index, checkpoint->applied_term);
 }
 
 enum status node_new(const struct node_options *options, struct node **ret_node,
@@ -88,6 +186,7 @@ enum status node_new(const struct node_options *options, struct node **ret_node,
     n->next_tick_ns = options->now_ns + options->tick_ns;
     arena_init(&n->arena);
     requests_init(n);
+    snapshots_init(n);
     mvcc_get_checkpoint(options->store, &checkpoint);
     n->sealed_index = checkpoint.applied_index;
     n->sealed_term = checkpoint.applied_term;
@@ -99,6 +198,7 @@ enum status node_new(const struct node_options *options, struct node **ret_node,
         return st;
     }
     wal_start(options->wal);
+    finish_restoring(n, &checkpoint);
     /* Nobody else can lead: no need to wait for a timeout (etcd ticks ahead). */
     if (n->members.count == 1)
         raft_campaign(n->raft);
@@ -111,6 +211,7 @@ void node_free(struct node *n)
     if (!n)
         return;
     requests_fini(n);
+    snapshots_fini(n);
     raft_free(n->raft);
     members_fini(&n->members);
     arena_fini(&n->arena);
@@ -122,7 +223,9 @@ void node_free(struct node *n)
 
 void node_send(struct node *n, const struct raft_message *m)
 {
-    if (m->to != n->options.member_id)
+    if (m->type == RAFT_MSG_SNAPSHOT)
+        snapshot_announced(n, m->to); /* the first chunk says it to the member */
+    else if (m->to != n->options.member_id)
         n->options.send_fn(n->options.arg, m);
     else if (raft_step(n->raft, m) != ST_OK)
         return; /* to ourselves, and not taken: like any lost message */
@@ -130,6 +233,8 @@ void node_send(struct node *n, const struct raft_message *m)
 
 void node_step(struct node *n, const struct raft_message *m)
 {
+    if (m->type == RAFT_MSG_APPEND && snapshot_is_installing(n))
+        return; /* the commit must not pass what is being installed; a lost append is repeated */
     /* A refused proposal of a follower is a lost one: its client's deadline answers. */
     if (raft_step(n->raft, m) != ST_OK)
         return;
@@ -138,6 +243,7 @@ void node_step(struct node *n, const struct raft_message *m)
 void node_on_unreachable(struct node *n, uint64_t member_id)
 {
     raft_unreachable(n->raft, member_id);
+    snapshots_on_unreachable(n, member_id);
 }
 
 void node_on_wal(struct node *n)
@@ -154,6 +260,7 @@ int64_t node_tick(struct node *n, int64_t now_ns)
     while (n->next_tick_ns <= now_ns) {
         raft_tick(n->raft);
         n->next_tick_ns += n->options.tick_ns;
+        snapshots_on_tick(n);
         storage_forget(n);
     }
     requests_expire(n);
@@ -190,6 +297,7 @@ static void run_ready(struct node *n, const struct raft_ready *rd)
     for (size_t i = 0; i < rd->committed_count; i++) {
         apply_entry(n, rd->committed[i]);
         applied = rd->committed[i]->index;
+        n->log_bytes_applied += rd->committed[i]->len;
     }
     for (size_t i = 0; i < rd->read_count; i++)
         requests_on_read_state(n, &rd->reads[i]);
@@ -217,6 +325,13 @@ void node_run(struct node *n)
         n->options.applied_fn(n->options.arg);
     if (mvcc_applied_index(n->options.store) != applied)
         storage_maybe_seal(n);
+    snapshots_run(n);
+}
+
+void node_tell_snapshot(struct node *n, const char *what, raft_id peer, raft_index index, const char *why)
+{
+    if (n->options.snapshot_fn)
+        n->options.snapshot_fn(n->options.arg, what, peer, index, why);
 }
 
 void node_get_raft_status(const struct node *n, struct raft_status *ret_status)

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "common/error.h"
 #include "common/slice.h"
@@ -22,15 +23,26 @@
 #include "raftd/node/command.h"
 #include "raftd/node/kv.h"
 #include "raftd/node/members.h"
+#include "raftd/node/store_dir.h"
 #include "raftd/wal/wal.h"
 
 struct node;
 struct node_request; /* something a client waits for */
+struct snapshot_message;
+
+/* Work on files that nobody waits for. The node's; the owner only passes it on. */
+struct node_job {
+    void (*run_fn)(struct node_job *job);                  /* on the storage thread */
+    void (*done_fn)(struct node *n, struct node_job *job); /* called by node_on_job_done */
+    TAILQ_ENTRY(node_job) link;
+};
 
 struct node_options {
     uint64_t cluster_id, member_id;
     const struct members *initial;   /* of a new cluster; an old one has its own */
-    struct mvcc *store;              /* stays the caller's */
+    struct mvcc *store;              /* stays the caller's; replaced when a snapshot is installed: restored_fn */
+    struct mvcc_options store_options; /* how to open the one that replaces it; dir is not looked at */
+    struct store_dir *dir;           /* where stores are; stays the caller's, kept up to date */
     struct wal *wal;                 /* opened, not started; stays the caller's */
     int64_t tick_ns;                 /* --heartbeat-interval */
     unsigned election_ticks;         /* --election-timeout in ticks */
@@ -39,14 +51,29 @@ struct node_options {
     uint64_t random_seed;
     int64_t now_ns;                  /* monotonic */
     struct kv_limits limits;
+    uint64_t snapshot_count;         /* --snapshot-count: beyond it and catchup, applied entries are forgotten... */
+    uint64_t snapshot_catchup;       /* --snapshot-catchup-entries: ...but for so many, for members just behind */
+    size_t window_bytes_max;         /* RAFT_WINDOW_BYTES_MAX */
+    size_t snapshot_chunk_bytes;     /* SNAPSHOT_CHUNK_BYTES */
     /* Copy and send, or drop. Messages of one call are in order. */
     void (*send_fn)(void *arg, const struct raft_message *m);
+    /* The same of messages about snapshots. */
+    void (*send_snapshot_fn)(void *arg, const struct snapshot_message *m);
     /* A request came in: call node_run at the end of this round. */
     void (*work_fn)(void *arg);
     /* The store moved to a newer revision (watches). */
     void (*applied_fn)(void *arg);
     /* Start writing this seal on the storage thread; node_seal_written when it is done. */
     void (*seal_fn)(void *arg, struct mvcc_seal *seal);
+    /* Run this job on the storage thread, after all before it (seals too), then node_on_job_done: later, never from within. */
+    void (*job_fn)(void *arg, struct node_job *job);
+    /*
+     * A snapshot replaced the store: whoever holds the old one changes over to `store`, which holds all that it did and more, at the
+     * same revisions. The old one is closed after.
+     */
+    void (*restored_fn)(void *arg, struct mvcc *store);
+    /* Something about a snapshot, in words; why: or NULL (log line). */
+    void (*snapshot_fn)(void *arg, const char *what, uint64_t peer, raft_index index, const char *why);
     /* A role, a leader or a term changed (log line, metrics). */
     void (*changed_fn)(void *arg, const struct raft_status *status);
     /* The process must end: storage is damaged or refused. Does not return. */
@@ -56,8 +83,12 @@ struct node_options {
     void *arg;
 };
 
-/* Restores from the store's checkpoint and the log behind it. */
+/*
+ * Restores from the store's checkpoint and the log behind it; also finishes the installation of a snapshot that a crash interrupted
+ * between the store and the log. ST_CORRUPT if they do not belong together.
+ */
 enum status node_new(const struct node_options *options, struct node **ret_node, struct error *ret_error) MUST_CHECK;
+/* After the storage thread was stopped, if jobs were under way. */
 void node_free(struct node *n); /* waiting requests end with ST_STOPPED */
 
 /* ---- events ---- */
@@ -67,6 +98,9 @@ int64_t node_tick(struct node *n, int64_t now_ns);
 /* The log's durable ticket may have grown. */
 void node_on_wal(struct node *n);
 void node_on_seal_written(struct node *n, struct mvcc_seal *seal, enum status st, const struct error *error);
+void node_on_job_done(struct node *n, struct node_job *job);
+/* From a member, or of any content. */
+void node_on_snapshot_message(struct node *n, const struct snapshot_message *m);
 void node_on_unreachable(struct node *n, uint64_t member_id);
 /* Everything that piled up: store, send, apply, answer. Call at the end of every round of events. */
 void node_run(struct node *n);

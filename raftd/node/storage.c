@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "common/mem.h"
+#include "raftd/node/snapshot.h"
 
 /* Make room at the end of a queue that lives in held[from..to): move down, else grow. */
 static void *queue_room(void *array, size_t *from, size_t *to, size_t *cap, size_t size)
@@ -64,18 +65,26 @@ void storage_release_durable(struct node *n)
     }
 }
 
+/* Entries that change nothing leave no records, but the log grows by them as well. */
+static bool wants_seal(const struct node *n)
+{
+    return mvcc_wants_seal(n->options.store) ||
+           n->log_bytes_applied > SEAL_LOG_FACTOR * n->options.store_options.memtable_bytes;
+}
+
 void storage_maybe_seal(struct node *n)
 {
     struct buf state = {0};
     struct mvcc_seal *seal;
 
-    if (n->seal_running || !mvcc_wants_seal(n->options.store))
+    if (n->seal_running || snapshot_is_installing(n) || !wants_seal(n))
         return;
-    members_encode(&n->members, &state);
+    node_encode_state(n, &state);
     seal = mvcc_seal_begin(n->options.store, buf_slice(&state));
     buf_fini(&state);
     if (!seal)
         return;
+    n->log_bytes_applied = 0;
     n->seal_running = true;
     n->options.seal_fn(n->options.arg, seal);
 }
@@ -100,25 +109,49 @@ void node_on_seal_written(struct node *n, struct mvcc_seal *seal, enum status st
     storage_forget(n);
 }
 
+static raft_index lower(raft_index a, raft_index b)
+{
+    return a < b ? a : b;
+}
+
 /*
- * Entries that every member holds and this one has applied need not stay in memory; on disk they stay until a checkpoint of
- * the store has them, too. A member that is down holds both back: it is caught up from the log.
+ * What need not stay in memory: entries that every member holds; beyond snapshot-count and catch-up entries all but the last
+ * catch-up ones (as etcd), unless a member is being sent what is behind, or a snapshot to which it must connect; and if all that
+ * has more bytes than there may be, the older half, whoever needs it: that member gets another snapshot.
  */
+static raft_index forgettable(const struct node *n, const struct raft_status *st)
+{
+    const struct node_options *o = &n->options;
+    raft_index upto = lower(raft_match_min(n->raft), st->applied), held = st->applied + 1 - st->first, cut;
+
+    if (held > o->snapshot_count + o->snapshot_catchup) {
+        cut = st->applied - o->snapshot_catchup;
+        cut = lower(cut, lower(raft_match_min_streaming(n->raft), snapshot_pin(n)));
+        upto = cut > upto ? cut : upto;
+    }
+    if (st->log_bytes > o->window_bytes_max) {
+        cut = lower(raft_index_to_fit(n->raft, o->window_bytes_max / 2), st->applied);
+        upto = cut > upto ? cut : upto;
+    }
+    return upto;
+}
+
+/* On disk, what is not in memory any more and in a checkpoint of the store; so a restart has what memory had, or less. */
 void storage_forget(struct node *n)
 {
     struct raft_status st;
-    raft_index everywhere = raft_match_min(n->raft), keep;
+    raft_index keep;
+    raft_term term;
 
     raft_get_status(n->raft, &st);
-    keep = everywhere < st.applied ? everywhere : st.applied;
-    if (keep >= st.first)
-        raft_compact(n->raft, keep);
-    keep = everywhere < n->sealed_index ? everywhere : n->sealed_index;
-    if (keep > n->released_index) {
-        raft_term term = keep == n->sealed_index ? n->sealed_term : raft_term_at(n->raft, keep);
-        if (!term)
-            return; /* forgotten in memory before the log was told: the next checkpoint releases it */
-        wal_release(n->options.wal, keep, term);
-        n->released_index = keep;
-    }
+    raft_compact(n->raft, forgettable(n, &st));
+    raft_get_status(n->raft, &st);
+    keep = lower(st.first - 1, n->sealed_index);
+    if (keep <= n->released_index)
+        return;
+    term = keep == n->sealed_index ? n->sealed_term : raft_term_at(n->raft, keep);
+    if (!term)
+        return; /* forgotten in memory before the log was told: the next checkpoint releases it */
+    wal_release(n->options.wal, keep, term);
+    n->released_index = keep;
 }

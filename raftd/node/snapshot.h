@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bringing a snapshot to a member that is behind the log, and taking one. State machines driven by messages, ticks and the ends of
+ * jobs; no socket and, but for jobs, no file: those run on the storage thread, in order, one at a time.
+ *
+ * Sending (leader). The core's announcement makes a sender; SNAPSHOT_TRANSFERS_MAX of them work, others wait. History is
+ * append-only, so nothing is frozen: records up to the revision of the moment go out in chunks, at most SNAPSHOT_WINDOW of them
+ * unanswered, so that appends and heartbeats on the same link never wait behind more than that. When all are out and the log
+ * position they stand for has fallen behind, the end is moved on to now and only what is new is sent, so that the log kept for
+ * the receiver is short however large the store and however many writes come (a snapshot that is older than the log when it arrives
+ * is of no use, and the next one would not be either: hashicorp/raft 212). The log behind the position is pinned
+ * (snapshot_pin) within the bound on the window.
+ *
+ * Receiving. Records go into a store directory of their own (mvcc/transfer.h, store_dir.h). Once the END is durable there, the
+ * directory becomes the current one; from that order on until it is done appends are not heard (node_step) and nothing is sealed,
+ * so that the commit cannot pass the snapshot's position and what is installed is always ahead. Then, on the loop: the log begins
+ * anew, the core, the store in use and its watchers move over, the old store goes. A crash before the swap leaves a directory that the
+ * next start removes; a crash behind it leaves a store ahead of the log, which the next start finishes.
+ *
+ * Whatever goes wrong (a lost link, a silent or restarted side, a newer leader, a full disk) ends the transfer; the core announces
+ * again, and it starts from nothing.
+ */
+#ifndef RAFTD_NODE_SNAPSHOT_H
+#define RAFTD_NODE_SNAPSHOT_H
+
+#include "common/limits.h"
+#include "raft/snapshot.h"
+#include "raftd/node/node.h"
+
+/* ---- what the rest of the node calls ---- */
+
+void snapshots_init(struct node *n);
+/* After the storage thread ended: frees what its jobs were working on, too. */
+void snapshots_fini(struct node *n);
+/* The core announces that `to` needs one. */
+void snapshot_announced(struct node *n, raft_id to);
+void snapshots_on_unreachable(struct node *n, raft_id id);
+void snapshots_on_tick(struct node *n);
+/* At the end of every run: end what has no reason any more, send what may be sent. */
+void snapshots_run(struct node *n);
+/* The log behind this index is needed for a transfer; UINT64_MAX: none is under way. */
+raft_index snapshot_pin(const struct node *n);
+/* The store is being replaced: no append may be heard, no seal begun. */
+bool snapshot_is_installing(const struct node *n);
+
+/* snapshot_receive.c, for snapshot.c */
+struct snapshot_receiver;
+void receiver_on_message(struct node *n, const struct snapshot_message *m);
+void receivers_on_tick(struct node *n);
+void receivers_fini(struct node *n);
+
+#endif

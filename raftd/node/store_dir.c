@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which directory is the store. */
+#include "raftd/node/store_dir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/codec.h"
+#include "common/crc32c.h"
+#include "mvcc/transfer.h"
+
+#define CURRENT_MAGIC "RFTSTORE"
+#define CURRENT_FORMAT 1
+#define CURRENT_BYTES 40
+#define NO_STORE UINT64_MAX
+
+void store_dir_name(const struct store_dir *d, uint64_t generation, char *ret_name)
+{
+    if (generation)
+        snprintf(ret_name, STORE_PATH_BYTES, "%s/store.%" PRIu64, d->path, generation);
+    else
+        snprintf(ret_name, STORE_PATH_BYTES, "%s/store", d->path);
+}
+
+static enum status io_error(struct error *ret_error, const struct store_dir *d, const char *what)
+{
+    return error_set(ret_error, ST_IO, "%s/%s: %s", d->path, what, strerror(errno));
+}
+
+static int open_dir(const struct store_dir *d)
+{
+    return open(d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static bool sync_fd(const struct store_dir *d, int fd)
+{
+    return d->no_sync || fsync(fd) == 0;
+}
+
+/* Temporary name, sync, rename, sync of the directory; that also makes the name of the new store durable. */
+enum status store_dir_write(const struct store_dir *next, struct error *ret_error)
+{
+    uint8_t bytes[CURRENT_BYTES];
+    int dir = open_dir(next), fd = -1;
+    bool ok;
+
+    put_bytes(bytes, CURRENT_MAGIC, 8);
+    put_le64(put_le64(put_le64(bytes + 16, next->generation), next->installed_index), next->installed_term);
+    put_le32(put_le32(bytes + 8, CURRENT_FORMAT), crc32c(0, bytes + 16, CURRENT_BYTES - 16));
+    if (dir >= 0)
+        fd = openat(dir, "current.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    ok = fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && sync_fd(next, fd);
+    ok = ok && renameat(dir, "current.tmp", dir, "current") == 0 && sync_fd(next, dir);
+    if (!ok)
+        (void)io_error(ret_error, next, "current: cannot be written");
+    if (fd >= 0)
+        close(fd);
+    if (dir >= 0)
+        close(dir);
+    return ok ? ST_OK : ST_IO;
+}
+
+/* ST_NOT_FOUND if there is none. */
+static enum status read_current(struct store_dir *d, int dir, struct error *ret_error)
+{
+    uint8_t bytes[CURRENT_BYTES + 1];
+    int fd = openat(dir, "current", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0 && errno == ENOENT)
+        return ST_NOT_FOUND;
+    n = fd < 0 ? -1 : read(fd, bytes, sizeof bytes);
+    if (n < 0)
+        (void)io_error(ret_error, d, "current: cannot be read");
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return ST_IO;
+    if (n != CURRENT_BYTES || memcmp(bytes, CURRENT_MAGIC, 8) != 0 ||
+        get_le32(bytes + 12) != crc32c(0, bytes + 16, CURRENT_BYTES - 16))
+        return error_set(ret_error, ST_CORRUPT, "%s/current: damaged (%zd bytes): it says which directory is the store",
+                         d->path, n);
+    if (get_le32(bytes + 8) != CURRENT_FORMAT)
+        return error_set(ret_error, ST_CORRUPT, "%s/current: format %u is not known to this version", d->path,
+                         get_le32(bytes + 8));
+    d->generation = get_le64(bytes + 16);
+    d->installed_index = get_le64(bytes + 24);
+    d->installed_term = get_le64(bytes + 32);
+    return ST_OK;
+}
+
+/* NO_STORE for other names. */
+static uint64_t generation_of(const char *name)
+{
+    char *end;
+    uint64_t generation;
+
+    if (strcmp(name, "store") == 0)
+        return 0;
+    if (strncmp(name, "store.", 6) != 0)
+        return NO_STORE;
+    generation = strtoull(name + 6, &end, 10);
+    return *end || end == name + 6 ? NO_STORE : generation;
+}
+
+/* With remove false: only look whether generation 0, and whether a later one is there. */
+static enum status visit_stores(const struct store_dir *d, bool remove, bool *ret_first, bool *ret_later,
+                                struct error *ret_error)
+{
+    DIR *list = opendir(d->path);
+    enum status st = ST_OK;
+    struct dirent *e;
+
+    if (!list)
+        return io_error(ret_error, d, "cannot be listed");
+    while (st == ST_OK && (e = readdir(list))) {
+        uint64_t generation = generation_of(e->d_name);
+        char name[STORE_PATH_BYTES];
+        if (generation == NO_STORE)
+            continue;
+        *ret_first |= generation == 0;
+        *ret_later |= generation != 0;
+        store_dir_name(d, generation, name);
+        if (remove && generation != d->generation)
+            st = mvcc_remove(name, ret_error);
+    }
+    closedir(list);
+    return st;
+}
+
+enum status store_dir_open(struct store_dir *d, const char *path, bool no_sync, struct error *ret_error)
+{
+    bool first = false, later = false;
+    char name[STORE_PATH_BYTES];
+    enum status st;
+    int dir;
+
+    *d = (struct store_dir){.no_sync = no_sync};
+    if (snprintf(d->path, sizeof d->path, "%s", path) >= (int)sizeof d->path)
+        return error_set(ret_error, ST_BAD_ARGUMENT, "store: the path is too long");
+    dir = open_dir(d);
+    if (dir < 0)
+        return io_error(ret_error, d, "cannot be opened as a directory");
+    st = read_current(d, dir, ret_error);
+    if (st == ST_NOT_FOUND) {
+        st = visit_stores(d, false, &first, &later, ret_error);
+        if (st == ST_OK && later && !first)
+            st = error_set(ret_error, ST_CORRUPT, "%s/current: missing: it says which directory is the store", d->path);
+    }
+    if (st == ST_OK)
+        st = visit_stores(d, true, &first, &later, ret_error);
+    store_dir_name(d, d->generation, name);
+    if (st == ST_OK && d->generation && access(name, F_OK) < 0)
+        st = error_set(ret_error, ST_CORRUPT, "%s: missing, but it is the store", name);
+    if (st == ST_OK && mkdir(name, 0700) < 0 && errno != EEXIST)
+        st = io_error(ret_error, d, "store: cannot be made");
+    if (st == ST_OK && !sync_fd(d, dir))
+        st = io_error(ret_error, d, "cannot be synced");
+    close(dir);
+    return st;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which directory is the store. A received snapshot is built beside the store that is in use and takes its place by one rename:
+ *
+ *     PATH/store           generation 0: what a member begins with
+ *     PATH/store.N         generation N: the N-th snapshot that was received, also while it is being received
+ *     PATH/current         which of them it is, and of what log position it was when it was installed; none: generation 0
+ *
+ *     current    8 magic "RFTSTORE", 4 format, 4 CRC-32C of what follows, 8 generation, 8 index, 8 term; little-endian
+ *
+ * Whatever is there and is not current is left of a transfer that was cut short, or of a store that was replaced: removed at a
+ * start. The position closes the gap between the swap and the log's new beginning: a crash there leaves a store ahead of its log,
+ * which nothing else may explain (node.c, restore_raft).
+ */
+#ifndef RAFTD_NODE_STORE_DIR_H
+#define RAFTD_NODE_STORE_DIR_H
+
+#include <stdbool.h>
+
+#include "common/error.h"
+#include "raft/raft.h"
+
+#define STORE_PATH_BYTES 4096
+
+struct store_dir {
+    char path[STORE_PATH_BYTES - 32];
+    bool no_sync;               /* tests only */
+    uint64_t generation;
+    raft_index installed_index; /* 0: no snapshot was installed */
+    raft_term installed_term;
+};
+
+/*
+ * Reads which one is current, removes the others, makes the one that is current if it is not there; all durable. ST_CORRUPT if
+ * that is not to be known: the file is damaged, or missing where only later generations are; nothing is removed then. ST_IO.
+ */
+enum status store_dir_open(struct store_dir *d, const char *path, bool no_sync,
+                           struct error *ret_error) MUST_CHECK;
+/* The directory of a generation, STORE_PATH_BYTES of it. */
+void store_dir_name(const struct store_dir *d, uint64_t generation, char *ret_name);
+/* Make `next` what is current, durably. Touches only the disk: any thread. */
+enum status store_dir_write(const struct store_dir *next, struct error *ret_error) MUST_CHECK;
+
+#endif

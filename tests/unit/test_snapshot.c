@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Members that are behind the log get a snapshot, whatever happens to messages, members and jobs on the way. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/check.h"
+#include "tests/unit/memory_disk.h"
+#include "tests/unit/node_cluster.h"
+
+static struct node_cluster c; /* large */
+
+static unsigned elect(void)
+{
+    for (unsigned i = 0; i < 2000 && node_cluster_leader(&c) < 0; i++)
+        node_cluster_step(&c);
+    assert_true(node_cluster_leader(&c) >= 0);
+    return (unsigned)node_cluster_leader(&c);
+}
+
+/* Another member than the leader misses more than the log keeps; returns which. It is up again. */
+static unsigned make_one_fall_behind(unsigned writes)
+{
+    unsigned behind = (elect() + 1) % NODES;
+
+    node_cluster_write(&c, 30);
+    node_cluster_kill(&c, behind);
+    node_cluster_write(&c, writes);
+    node_cluster_start(&c, behind);
+    return behind;
+}
+
+static void a_member_that_was_away_catches_up_while_writes_go_on(void **state)
+{
+    unsigned behind, before;
+
+    (void)state;
+    node_cluster_init(&c, 1);
+    c.in_order = true;
+    behind = make_one_fall_behind(400);
+    before = c.acknowledged_count;
+    for (unsigned i = 0; i < 500 && !c.nodes[behind].installed; i++)
+        node_cluster_write(&c, 1);
+    assert_int_equal(c.nodes[behind].installed, 1);
+    assert_true(c.acknowledged_count > before);
+    node_cluster_write(&c, 100);
+    node_cluster_converge(&c);
+    /* It came in time for the log: once was enough. */
+    assert_int_equal(c.nodes[behind].installed, 1);
+    /* And it can lead. */
+    for (unsigned i = 0; i < NODES; i++)
+        if (i != behind)
+            node_cluster_kill(&c, i);
+    node_cluster_start(&c, (behind + 1) % NODES);
+    elect();
+    node_cluster_write(&c, 30);
+    node_cluster_start(&c, (behind + 2) % NODES);
+    node_cluster_converge(&c);
+    node_cluster_fini(&c);
+}
+
+static void memory_and_log_are_bounded_while_a_member_is_away(void **state)
+{
+    unsigned leader, away;
+    struct raft_status st;
+
+    (void)state;
+    node_cluster_init(&c, 2);
+    leader = elect();
+    away = (leader + 1) % NODES;
+    node_cluster_kill(&c, away);
+    for (unsigned i = 0; i < 1500; i++) {
+        node_cluster_write(&c, 1);
+        for (unsigned k = 0; k < NODES; k++) {
+            if (!c.nodes[k].up)
+                continue;
+            node_get_raft_status(c.nodes[k].node, &st);
+            /* snapshot-count and catch-up, what a tick and the writes under way add */
+            assert_true(st.applied + 1 - st.first <= 20 + 10 + 20);
+            /* segments: what the memtable and the window hold, the open one, the next, a spare or two */
+            assert_null(memory_disk_name(c.nodes[k].disk, ".wal", 6));
+        }
+    }
+    node_get_raft_status(c.nodes[leader].node, &st);
+    assert_true(st.applied > 1000);
+    node_cluster_start(&c, away);
+    node_cluster_converge(&c);
+    assert_true(c.nodes[away].installed > 0);
+    node_cluster_fini(&c);
+}
+
+/* The store is swapped, the log does not know: the one gap that a crash may leave between the two. */
+static void a_crash_between_the_swap_and_the_new_log_is_finished_at_the_start(void **state)
+{
+    unsigned behind;
+    char current[128];
+    struct raft_status st;
+
+    (void)state;
+    node_cluster_init(&c, 3);
+    c.in_order = true;
+    behind = make_one_fall_behind(300);
+    c.job_steps = 1; /* the swap is done in one, heard of in another */
+    snprintf(current, sizeof current, "%s/current", c.nodes[behind].path);
+    for (unsigned i = 0; i < 5000 && access(current, F_OK) < 0; i++)
+        node_cluster_step(&c);
+    assert_int_equal(access(current, F_OK), 0);
+    assert_int_equal(c.nodes[behind].installed, 0);
+    node_cluster_kill(&c, behind);
+    node_cluster_start(&c, behind);
+    assert_int_equal(c.nodes[behind].dir.generation, 1);
+    node_get_raft_status(c.nodes[behind].node, &st);
+    assert_true(st.applied >= 300);
+    assert_int_equal(st.applied, mvcc_applied_index(c.nodes[behind].store));
+    assert_int_equal(st.first, st.applied + 1);
+    assert_true(st.hard.term > 0);
+    /* Once more, from a log that has begun anew. */
+    node_cluster_kill(&c, behind);
+    node_cluster_start(&c, behind);
+    node_cluster_converge(&c);
+    assert_int_equal(c.nodes[behind].installed, 0);
+    node_cluster_fini(&c);
+}
+
+/* Between any two steps of the receiver's storage: a restart, and it ends well. */
+static void the_receiver_may_be_killed_at_any_step(void **state)
+{
+    (void)state;
+    for (unsigned steps = 0; steps < 160; steps += 3) {
+        unsigned behind;
+        node_cluster_init(&c, 100 + steps);
+        behind = make_one_fall_behind(60);
+        node_cluster_steps(&c, steps);
+        node_cluster_kill(&c, behind);
+        node_cluster_write(&c, 60);
+        node_cluster_start(&c, behind);
+        node_cluster_converge(&c);
+        node_cluster_fini(&c);
+    }
+}
+
+static void the_sender_may_be_killed_at_any_step(void **state)
+{
+    (void)state;
+    for (unsigned steps = 0; steps < 160; steps += 5) {
+        unsigned leader;
+        node_cluster_init(&c, 500 + steps);
+        make_one_fall_behind(60);
+        node_cluster_steps(&c, steps);
+        leader = elect();
+        node_cluster_kill(&c, leader);
+        node_cluster_steps(&c, 50);
+        node_cluster_start(&c, leader);
+        node_cluster_write(&c, 60);
+        node_cluster_converge(&c);
+        node_cluster_fini(&c);
+    }
+}
+
+static unsigned tampered;
+
+static void flip_a_bit(struct snapshot_message *m, uint8_t *data)
+{
+    if (m->data.len && tampered < 3 && m->sequence == 2 * tampered) {
+        data[m->data.len / 2] ^= 4;
+        tampered++;
+    }
+}
+
+static void a_damaged_chunk_costs_a_new_transfer(void **state)
+{
+    unsigned behind;
+
+    (void)state;
+    tampered = 0;
+    node_cluster_init(&c, 4);
+    c.tamper_fn = flip_a_bit;
+    behind = make_one_fall_behind(300);
+    node_cluster_converge(&c);
+    assert_int_equal(tampered, 3);
+    assert_true(c.nodes[behind].given_up >= 3);
+    assert_int_equal(c.nodes[behind].installed, 1);
+    node_cluster_fini(&c);
+}
+
+static void a_receiver_whose_disk_hangs_is_given_up_and_served_later(void **state)
+{
+    unsigned behind;
+
+    (void)state;
+    node_cluster_init(&c, 5);
+    behind = make_one_fall_behind(300);
+    c.nodes[behind].no_jobs = true;
+    node_cluster_steps(&c, 400);
+    assert_int_equal(c.nodes[behind].installed, 0);
+    c.nodes[behind].no_jobs = false;
+    node_cluster_converge(&c);
+    assert_true(c.nodes[behind].installed > 0);
+    node_cluster_fini(&c);
+}
+
+/* Anything at all in any order; when it stops, all members are equal and nothing acknowledged is missing. */
+static void whatever_happens_it_ends_well(void **state)
+{
+    unsigned installed = 0, seeds = getenv("RAFTFS_SEEDS") ? (unsigned)atoi(getenv("RAFTFS_SEEDS")) : 40;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        print_message("seed %llu\n", (unsigned long long)seed);
+        node_cluster_init(&c, seed * 7919);
+        c.lost_percent = (unsigned)rng_below(&c.rng, 15);
+        c.repeated_percent = (unsigned)rng_below(&c.rng, 15);
+        for (unsigned i = 0; i < 400; i++) {
+            unsigned n = (unsigned)rng_below(&c.rng, NODES);
+            uint64_t dice = rng_below(&c.rng, 100);
+            if (dice < 3)
+                node_cluster_kill(&c, n);
+            else if (dice < 12 && !c.nodes[n].up)
+                node_cluster_start(&c, n);
+            else if (dice < 15)
+                c.cut[n] = !c.cut[n];
+            else if (dice < 17)
+                c.nodes[n].no_jobs = !c.nodes[n].no_jobs;
+            else if (dice < 70)
+                node_cluster_write(&c, 1 + (unsigned)rng_below(&c.rng, 10));
+            else
+                node_cluster_steps(&c, (unsigned)rng_below(&c.rng, 20));
+        }
+        c.lost_percent = c.repeated_percent = 0;
+        for (unsigned n = 0; n < NODES; n++) {
+            c.cut[n] = c.nodes[n].no_jobs = false;
+            if (!c.nodes[n].up)
+                node_cluster_start(&c, n);
+        }
+        node_cluster_converge(&c);
+        for (unsigned n = 0; n < NODES; n++)
+            installed += c.nodes[n].installed;
+        node_cluster_fini(&c);
+    }
+    assert_true(installed > seeds / 2);
+}
+
+static void garbage_about_snapshots_is_ignored(void **state)
+{
+    static const uint8_t bytes[200];
+    unsigned leader;
+
+    (void)state;
+    node_cluster_init(&c, 6);
+    leader = elect();
+    node_cluster_write(&c, 50);
+    for (unsigned i = 0; i < 5000; i++) {
+        unsigned to = (unsigned)rng_below(&c.rng, NODES);
+        struct raft_status st;
+        struct snapshot_message m;
+        node_get_raft_status(c.nodes[to].node, &st);
+        m = (struct snapshot_message){
+            .type = (enum snapshot_message_type)(1 + rng_below(&c.rng, 5)),
+            .from = rng_below(&c.rng, 2) ? leader + 1 : rng_below(&c.rng, 6),
+            .to = rng_below(&c.rng, 8) ? to + 1 : rng_below(&c.rng, 6),
+            .term = rng_below(&c.rng, 8) ? st.hard.term : rng_below(&c.rng, st.hard.term),
+            .transfer = rng_below(&c.rng, 4),
+            .sequence = rng_below(&c.rng, 4) ? rng_below(&c.rng, 3) : rng_next(&c.rng),
+            .index = rng_below(&c.rng, 3) ? st.applied + rng_below(&c.rng, 5) : rng_next(&c.rng),
+            .log_term = rng_below(&c.rng, 4),
+            .revision = (int64_t)rng_below(&c.rng, 100),
+            .crc = rng_below(&c.rng, 2) ? 0 : (uint32_t)rng_next(&c.rng),
+            .data = slice_of(bytes, rng_below(&c.rng, sizeof bytes)),
+        };
+        if (rng_below(&c.rng, 2))
+            m.data.len = 0; /* its checksum is right then */
+        node_on_snapshot_message(c.nodes[to].node, &m);
+        if (i % 7 == 0)
+            node_cluster_step(&c);
+    }
+    node_cluster_write(&c, 50);
+    node_cluster_converge(&c);
+    node_cluster_fini(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_member_that_was_away_catches_up_while_writes_go_on),
+        cmocka_unit_test(memory_and_log_are_bounded_while_a_member_is_away),
+        cmocka_unit_test(a_crash_between_the_swap_and_the_new_log_is_finished_at_the_start),
+        cmocka_unit_test(the_receiver_may_be_killed_at_any_step),
+        cmocka_unit_test(the_sender_may_be_killed_at_any_step),
+        cmocka_unit_test(a_damaged_chunk_costs_a_new_transfer),
+        cmocka_unit_test(a_receiver_whose_disk_hangs_is_given_up_and_served_later),
+        cmocka_unit_test(whatever_happens_it_ends_well),
+        cmocka_unit_test(garbage_about_snapshots_is_ignored),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
