@@ -12,6 +12,7 @@ pytest_files = \
 	tests/cluster/test_partition.py \
 	tests/cluster/test_replication.py \
 	tests/cluster/test_segments.py \
+	tests/cluster/test_snapshot.py \
 	tests/cluster/test_start.py \
 	tests/compat/test_client.py \
 	tests/compat/test_etcdctl.py \

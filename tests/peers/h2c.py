@@ -175,6 +175,13 @@ class Channel:
 
     def send(self, path, message=b""):
         """The request alone: receive() gets the answer, when the server gives one."""
+        self._send(path, message, END_STREAM)
+
+    def open(self, path, message):
+        """The first message of a stream that stays open: message() gets what the server says to it."""
+        self._send(path, message, 0)
+
+    def _send(self, path, message, last_flag):
         self._stream += 2
         self._stream_window = self._initial_window
         self._response, self._ended = b"", False
@@ -201,7 +208,7 @@ class Channel:
             part, body = body[:size], body[size:]
             self._connection_window -= size
             self._stream_window -= size
-            out += self._frame(DATA, 0 if body else END_STREAM, self._stream, part)
+            out += self._frame(DATA, 0 if body else last_flag, self._stream, part)
         self._sock.sendall(out)
 
     def _take_frame(self):
@@ -216,3 +223,13 @@ class Channel:
         if len(self._response) < 5:
             raise CallFailed(f"{path}: answered without a message")
         return self._response[5:]
+
+    def message(self):
+        """The next message of a stream, parsed."""
+        while len(self._response) < 5 or len(self._response) - 5 < int.from_bytes(self._response[1:5], "big"):
+            if self._ended:
+                raise CallFailed("the stream has ended")
+            self._take_frame()
+        end = 5 + int.from_bytes(self._response[1:5], "big")
+        out, self._response = self._response[5:end], self._response[end:]
+        return parse(out)
