@@ -48,20 +48,24 @@ raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a li
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 
 if HAVE_CMOCKA
-check_PROGRAMS += test_kv_range test_peer_frame test_snapshot test_snapshot_frame
-TESTS += test_kv_range test_peer_frame test_snapshot test_snapshot_frame
+server_tests = test_kv_range test_peer_frame test_snapshot test_snapshot_frame test_store_dir
+check_PROGRAMS += $(server_tests)
+TESTS += $(server_tests)
 test_kv_range_SOURCES = tests/unit/test_kv_range.c tests/unit/check.h
 test_kv_range_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_kv_range_LDADD = libnode.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) $(PROTOBUFC_LIBS)
 test_peer_frame_SOURCES = tests/unit/test_peer_frame.c tests/unit/check.h
+test_peer_frame_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_peer_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)
 test_snapshot_frame_SOURCES = tests/unit/test_snapshot_frame.c tests/unit/check.h
 test_snapshot_frame_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_snapshot_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)
-test_peer_frame_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
-test_peer_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)
 test_snapshot_SOURCES = tests/unit/test_snapshot.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
 	tests/unit/memory_disk.c tests/unit/memory_disk.h tests/unit/check.h
 test_snapshot_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_snapshot_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
 	$(PROTOBUFC_LIBS)
+test_store_dir_SOURCES = tests/unit/test_store_dir.c tests/unit/check.h
+test_store_dir_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+test_store_dir_LDADD = libnode.a libmvcc.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS)
 endif

@@ -13,7 +13,7 @@
 #define RESEND_ELECTIONS 1
 #define SILENCE_ELECTIONS 4
 #define PAUSE_ELECTIONS 1
-/* How often the end is moved on: each time is shorter by as much as sending is quicker than writing; if it is not, this is enough. */
+/* How often the end is moved on. Each time is shorter by as much as sending is quicker than writing; if it is not, enough is enough. */
 #define EXTENSIONS_MAX 16
 
 enum sender_stage { SENDER_WAITS, SENDER_SENDS, SENDER_PAUSES };

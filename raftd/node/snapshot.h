@@ -17,6 +17,7 @@
  * anew, the core, the store in use and its watchers move over, the old store goes. A crash before the swap leaves a directory that the
  * next start removes; a crash behind it leaves a store ahead of the log, which the next start finishes.
  *
+ * Wire and disk are drawn in doc/format-snapshot.md.
  * Whatever goes wrong (a lost link, a silent or restarted side, a newer leader, a full disk) ends the transfer; the core announces
  * again, and it starts from nothing.
  */
