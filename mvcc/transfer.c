@@ -26,12 +26,12 @@ struct mvcc_position mvcc_export_begin(const struct mvcc *s)
 }
 
 /* The bytes are made anew: those in a frozen memtable are being sealed by another thread. Their checksum is the same. */
-static void append_record(struct buf *out, const struct mvcc_kv *kv, int64_t sub, bool tombstone)
+static void append_record(struct buf *out, const struct mvcc_kv *kv, int64_t sub, uint32_t flags)
 {
     size_t len = record_bytes(kv->key.len, kv->value.len);
     uint8_t *record = buf_reserve(out, len);
 
-    record_encode(record, kv, sub, tombstone);
+    record_encode(record, kv, sub, flags);
     record_seal(record, len);
     buf_commit(out, len);
 }
@@ -46,15 +46,13 @@ enum status mvcc_export(struct mvcc *s, struct mvcc_position *at, mvcc_rev upto,
         return ST_COMPACTED;
     while (at->main <= upto && buf_len(out) - begin < bytes_max && records_max > 0) {
         struct mvcc_kv kv;
-        bool tombstone;
-        enum status st = store_read(s, at->main, at->sub, &kv, &tombstone);
-        if (st == ST_NOT_FOUND && at->sub > 0) {
-            *at = (struct mvcc_position){.main = at->main + 1};
-            continue;
-        }
-        if (st != ST_OK) /* a revision without its first change is damage */
+        uint32_t flags;
+        enum status st = store_read(s, at->main, at->sub, &kv, &flags);
+        if (st != ST_OK) /* a revision without its last change is damage */
             return st == ST_NOT_FOUND ? ST_CORRUPT : st;
-        append_record(out, &kv, at->sub++, tombstone);
+        append_record(out, &kv, at->sub++, flags);
+        if (flags & RECORD_LAST)
+            *at = (struct mvcc_position){.main = at->main + 1};
         records_max--;
     }
     return ST_OK;
@@ -70,6 +68,7 @@ struct mvcc_import {
     uint64_t sequence;         /* of the next segment */
     mvcc_rev main;             /* of the last record */
     int64_t sub;               /* likewise */
+    bool is_last;              /* that record ended its revision */
     int64_t last_time_ns;
 };
 
@@ -114,6 +113,7 @@ enum status mvcc_import_new(const struct mvcc_options *options, struct mvcc_impo
     m->memtable = memtable_new(FIRST_MAIN);
     m->sequence = 1;
     m->main = FIRST_MAIN - 1;
+    m->is_last = true;
     *ret_import = m;
     return ST_OK;
 }
@@ -163,7 +163,7 @@ static size_t front_record(const struct mvcc_import *m, struct slice bytes)
     sub = (int64_t)get_le64(bytes.data + 24);
     if (record.len > bytes.len || sub >= SUBS_MAX || !record_is_valid(record, main, sub))
         return 0;
-    if (sub == 0 ? main != m->main + 1 : main != m->main || sub != m->sub + 1 || main < FIRST_MAIN)
+    if (m->is_last ? main != m->main + 1 || sub != 0 : main != m->main || sub != m->sub + 1)
         return 0;
     return record.len;
 }
@@ -175,11 +175,12 @@ enum status mvcc_import_add(struct mvcc_import *m, struct slice records, struct 
     while (records.len) {
         size_t len = front_record(m, records);
         struct mvcc_kv kv;
-        bool tombstone;
+        uint32_t flags;
         if (!len)
             return error_set(ret_error, ST_CORRUPT, "%s: behind revision %lld.%lld: no valid record follows", m->dir,
                              (long long)m->main, (long long)m->sub);
-        record_decode(records.data, &kv, &m->sub, &tombstone);
+        record_decode(records.data, &kv, &m->sub, &flags);
+        m->is_last = flags & RECORD_LAST;
         /* A revision is in one segment whole. */
         if (m->sub == 0 && memtable_bytes(m->memtable) >= m->memtable_limit) {
             enum status st = write_segment(m, &nothing, ret_error);
@@ -196,7 +197,7 @@ enum status mvcc_import_add(struct mvcc_import *m, struct slice records, struct 
 
 enum status mvcc_import_finish(struct mvcc_import *m, const struct mvcc_import_end *end, struct error *ret_error)
 {
-    if (m->main != end->revision)
+    if (m->main != end->revision || !m->is_last)
         return error_set(ret_error, ST_CORRUPT, "%s: the records end at revision %lld instead of %lld", m->dir,
                          (long long)m->main, (long long)end->revision);
     return write_segment(m, end, ret_error);
