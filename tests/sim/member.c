@@ -8,11 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/limits.h"
 #include "common/mem.h"
+#include "mvcc/transfer.h"
+#include "raft/snapshot.h"
 #include "raftd/peer/frame.h"
 #include "tests/sim/history.h"
 
@@ -86,34 +89,75 @@ static void on_tick(void *arg, unsigned number, uint64_t tick, const uint8_t *by
 static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t *bytes, size_t len)
 {
     struct sim_member *m = &((struct member_world *)arg)->members[number];
+    struct snapshot_message snapshot;
     struct raft_message message;
     struct slice payload;
     size_t frame_len;
 
     if (!is_for(m, 0, on_message, from, bytes, len))
         return;
-    SIM_CHECK(frame_next(slice_of(bytes, len), PEER_FRAME_BYTES_MAX, &payload, &frame_len) == ST_OK &&
-                  frame_len == len && frame_decode_message(payload, &message) == ST_OK,
+    SIM_CHECK(frame_next(slice_of(bytes, len), PEER_FRAME_BYTES_MAX, &payload, &frame_len) == ST_OK && frame_len == len,
               "a frame does not come back as it was");
-    node_step(m->node, &message);
-    frame_free_message(&message);
+    if (frame_kind(payload) == FRAME_SNAPSHOT) {
+        SIM_CHECK(frame_decode_snapshot(payload, &snapshot) == ST_OK, "nor what is said about a snapshot");
+        node_on_snapshot_message(m->node, &snapshot);
+    } else {
+        SIM_CHECK(frame_decode_message(payload, &message) == ST_OK, "nor a message");
+        node_step(m->node, &message);
+        frame_free_message(&message);
+    }
     member_run(m);
 }
 
-static void on_seal_time(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
+static void storage_soon(struct sim_member *m);
+
+/* Write what a seal has to, or run a job: the part that is the storage thread's. */
+static void run_work(struct sim_member *m, struct member_work *work)
+{
+    struct error error = {0};
+
+    if (work->ran)
+        return;
+    work->ran = true;
+    if (work->job)
+        work->job->run_fn(work->job);
+    else
+        SIM_CHECK(mvcc_seal_write(work->seal, &error) == ST_OK, "member %u: %s", m->number, error.text);
+}
+
+static void on_storage_time(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
 {
     struct sim_member *m = &((struct member_world *)arg)->members[number];
-    struct mvcc_seal *seal = m->seal;
-    struct error error = {0};
-    enum status st;
+    struct member_work work = m->work[0];
 
-    if (!is_for(m, life, on_seal_time, life, bytes, len))
+    if (!is_for(m, life, on_storage_time, life, bytes, len))
         return;
-    st = mvcc_seal_write(seal, &error);
-    m->seal = NULL;
-    m->shared->seals++;
-    node_on_seal_written(m->node, seal, st, &error);
+    run_work(m, &work);
+    memmove(m->work, m->work + 1, --m->work_count * sizeof *m->work);
+    if (m->work_count)
+        storage_soon(m);
+    m->shared->seals += work.seal != NULL;
+    if (work.seal)
+        node_on_seal_written(m->node, work.seal, ST_OK, NULL);
+    else
+        node_on_job_done(m->node, work.job);
     member_run(m);
+}
+
+static void storage_soon(struct sim_member *m)
+{
+    struct world *w = m->shared->world;
+
+    world_at(w, w->now_ns + world_between(w, NS_PER_MS, (m->work[0].seal ? 200 : 20) * NS_PER_MS), on_storage_time, m->shared,
+             m->number, m->life, NULL, 0);
+}
+
+static void add_work(struct sim_member *m, struct member_work work)
+{
+    SIM_CHECK(m->work_count < MEMBER_WORK_MAX, "member %u asks too much of its storage thread", m->number);
+    m->work[m->work_count++] = work;
+    if (m->work_count == 1)
+        storage_soon(m);
 }
 
 static void on_unreachable(void *arg, unsigned number, uint64_t peer, const uint8_t *bytes, size_t len)
@@ -128,14 +172,33 @@ static void on_unreachable(void *arg, unsigned number, uint64_t peer, const uint
 
 /* ---- what the node asks for ---- */
 
+static void send_frame(struct sim_member *m, unsigned to, struct buf *frame)
+{
+    SIM_CHECK(to < m->shared->count, "a message to nobody");
+    if (!world_send(m->shared->world, m->number, to, buf_slice(frame)))
+        world_at(m->shared->world, 0, on_unreachable, m->shared, m->number, to, NULL, 0);
+    buf_fini(frame);
+}
+
 static void send_fn(void *arg, const struct raft_message *message)
 {
     struct sim_member *m = arg;
     unsigned to = (unsigned)message->to - 1;
 
-    SIM_CHECK(message->from == m->number + 1 && to < m->shared->count, "a message of nobody, or to nobody");
-    if (!world_send(m->shared->world, m->number, to, message))
-        world_at(m->shared->world, 0, on_unreachable, m->shared, m->number, to, NULL, 0);
+    struct buf frame = {0};
+
+    SIM_CHECK(message->from == m->number + 1, "a message of nobody");
+    frame_append_message(&frame, message);
+    send_frame(m, to, &frame);
+}
+
+static void send_snapshot_fn(void *arg, const struct snapshot_message *message)
+{
+    struct sim_member *m = arg;
+    struct buf frame = {0};
+
+    frame_append_snapshot(&frame, message);
+    send_frame(m, (unsigned)message->to - 1, &frame);
 }
 
 static void work_fn(void *arg)
@@ -145,12 +208,23 @@ static void work_fn(void *arg)
 
 static void seal_fn(void *arg, struct mvcc_seal *seal)
 {
-    struct sim_member *m = arg;
-    struct world *w = m->shared->world;
+    add_work(arg, (struct member_work){.seal = seal});
+}
 
-    m->seal = seal;
-    world_at(w, w->now_ns + world_between(w, NS_PER_MS, 200 * NS_PER_MS), on_seal_time, m->shared, m->number, m->life,
-             NULL, 0);
+static void job_fn(void *arg, struct node_job *job)
+{
+    add_work(arg, (struct member_work){.job = job});
+}
+
+static void restored_fn(void *arg, struct mvcc *store)
+{
+    struct sim_member *m = arg;
+
+    SIM_CHECK(mvcc_applied_index(store) > mvcc_applied_index(m->store) && mvcc_revision(store) >= mvcc_revision(m->store),
+              "the store of member %u goes back", m->number);
+    m->store = store;
+    m->shared->snapshots++;
+    sim_trace(m->shared, "%u installs a snapshot of %llu", m->number, (unsigned long long)mvcc_applied_index(store));
 }
 
 /* Election safety: one leader a term. */
@@ -239,8 +313,9 @@ void member_run(struct sim_member *m)
 void member_start(struct sim_member *m)
 {
     struct member_world *s = m->shared;
+    char store_path[STORE_PATH_BYTES];
     struct mvcc_options store = {
-        .dir = m->dir, .memtable_bytes = s->memtable_bytes, .seal_entries = s->seal_entries, .no_sync = true};
+        .dir = store_path, .memtable_bytes = s->memtable_bytes, .seal_entries = s->seal_entries, .no_sync = true};
     struct wal_options log = {.disk = m->disk,
                               .cluster_id = CLUSTER_ID,
                               .member_id = m->number + 1,
@@ -259,10 +334,19 @@ void member_start(struct sim_member *m)
                              .inflight_messages_max = s->inflight_messages_max,
                              .random_seed = rng_next(&s->world->rng),
                              .limits = {.txn_ops_max = TXN_OPS_MAX},
+                             .store_options = store,
+                             .dir = &m->store_dir,
+                             .snapshot_count = s->snapshot_count,
+                             .snapshot_catchup = s->snapshot_catchup,
+                             .window_bytes_max = s->window_bytes_max,
+                             .snapshot_chunk_bytes = s->snapshot_chunk_bytes,
                              .send_fn = send_fn,
+                             .send_snapshot_fn = send_snapshot_fn,
                              .work_fn = work_fn,
                              .applied_fn = work_fn,
                              .seal_fn = seal_fn,
+                             .job_fn = job_fn,
+                             .restored_fn = restored_fn,
                              .changed_fn = changed_fn,
                              .fail_fn = node_fail_fn,
                              .wall_ns_fn = wall_ns_fn,
@@ -275,6 +359,8 @@ void member_start(struct sim_member *m)
     m->clock_percent = (unsigned)world_between(s->world, 90, 110);
     m->paused_until_ns = 0;
     m->log_step_due = false;
+    SIM_CHECK(store_dir_open(&m->store_dir, m->dir, true, &error) == ST_OK, "member %u: %s", m->number, error.text);
+    store_dir_name(&m->store_dir, m->store_dir.generation, store_path);
     SIM_CHECK(mvcc_open(&store, &m->store, &error) == ST_OK, "member %u: %s", m->number, error.text);
     SIM_CHECK(wal_open(&log, &m->wal, &is_new, &error) == ST_OK, "member %u: %s", m->number, error.text);
     SIM_CHECK(!is_new || !mvcc_applied_index(m->store), "member %u has lost its log", m->number);
@@ -288,28 +374,38 @@ void member_start(struct sim_member *m)
     world_at(s->world, 0, on_tick, s, m->number, m->tick, NULL, 0);
 }
 
-/* The seal's thread dies somewhere: before it wrote anything, before the segment had its name, or after. */
-static void end_seal(struct sim_member *m)
+/* A seal was written; or its segment did not get its name, with some luck. */
+static void end_seal(struct sim_member *m, struct member_work *work)
 {
     struct error error = {0};
-    char from[260], to[260];
-    uint64_t index, term, sequence = 0;
+    char dir[STORE_PATH_BYTES], from[STORE_PATH_BYTES + 40], to[STORE_PATH_BYTES + 40];
+    uint64_t index, term;
     struct mvcc_stats stats;
-    enum status st = ST_OK;
+    unsigned long long sequence;
 
-    if (!m->seal)
-        return;
+    run_work(m, work);
     mvcc_get_stats(m->store, &stats);
     sequence = stats.segments + 1;
-    if (world_chance(m->shared->world, 600))
-        st = mvcc_seal_write(m->seal, &error);
-    SIM_CHECK(st == ST_OK, "member %u: %s", m->number, error.text);
-    if (mvcc_seal_end(m->store, m->seal, &index, &term, &error) == ST_OK && world_chance(m->shared->world, 500)) {
-        snprintf(from, sizeof from, "%s/%016llx.tdb", m->dir, (unsigned long long)sequence);
-        snprintf(to, sizeof to, "%s/%016llx.tdb.tmp", m->dir, (unsigned long long)sequence);
-        SIM_CHECK(rename(from, to) == 0, "%s: %s", from, strerror(errno));
-    }
-    m->seal = NULL;
+    SIM_CHECK(mvcc_seal_end(m->store, work->seal, &index, &term, &error) == ST_OK, "member %u: %s", m->number, error.text);
+    if (!world_chance(m->shared->world, 500))
+        return;
+    store_dir_name(&m->store_dir, m->store_dir.generation, dir);
+    snprintf(from, sizeof from, "%s/%016llx.tdb", dir, sequence);
+    snprintf(to, sizeof to, "%s/%016llx.tdb.tmp", dir, sequence);
+    SIM_CHECK(rename(from, to) == 0, "%s: %s", from, strerror(errno));
+}
+
+/* The storage thread dies with the process: somewhere in what it has to do, jobs it did not come to are not done. */
+static void end_storage(struct sim_member *m)
+{
+    unsigned done = m->work_count ? (unsigned)rng_below(&m->shared->world->rng, m->work_count + 1) : 0;
+
+    for (unsigned i = 0; i < m->work_count; i++)
+        if (m->work[i].seal)
+            end_seal(m, &m->work[i]);
+        else if (i < done)
+            run_work(m, &m->work[i]);
+    m->work_count = 0;
 }
 
 void member_crash(struct sim_member *m, enum member_end how)
@@ -327,8 +423,8 @@ void member_crash(struct sim_member *m, enum member_end how)
     }
     left = how == MEMBER_KILLED ? memory_disk_after_kill(m->disk) : memory_disk_after_power_cut(m->disk, &s->world->rng);
     memory_disk_fail_at(m->disk, 0, 0);
+    end_storage(m);
     node_free(m->node);
-    end_seal(m);
     mvcc_close(m->store);
     if (!setjmp(m->on_failure))
         wal_close(m->wal);
@@ -343,13 +439,17 @@ static void empty_dir(const char *path)
 {
     DIR *dir = opendir(path);
     struct dirent *e;
-    char name[600];
+    struct error error;
 
     if (!dir)
         return;
     while ((e = readdir(dir))) {
+        char name[600];
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
         snprintf(name, sizeof name, "%s/%s", path, e->d_name);
-        unlink(name);
+        if (unlink(name) < 0)
+            SIM_CHECK(mvcc_remove(name, &error) == ST_OK, "%s", error.text);
     }
     closedir(dir);
     rmdir(path);
@@ -357,7 +457,8 @@ static void empty_dir(const char *path)
 
 void member_world_init(struct member_world *s, struct world *w, unsigned count, const char *dir)
 {
-    *s = (struct member_world){.world = w, .count = count, .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX};
+    *s = (struct member_world){.world = w, .count = count, .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX,
+                               .snapshot_count = UINT64_MAX / 4, .window_bytes_max = SIZE_MAX, .snapshot_chunk_bytes = 4096};
     w->deliver_fn = on_message;
     w->deliver_arg = s;
     for (unsigned i = 0; i < count; i++) {
@@ -369,6 +470,7 @@ void member_world_init(struct member_world *s, struct world *w, unsigned count, 
         m->disk = memory_disk_new();
         snprintf(m->dir, sizeof m->dir, "%s/%u", dir, i);
         empty_dir(m->dir);
+        SIM_CHECK(mkdir(m->dir, 0700) == 0, "%s: %s", m->dir, strerror(errno));
     }
 }
 

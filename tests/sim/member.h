@@ -11,17 +11,28 @@
 
 struct member_world; /* what members of one run share */
 
+#define MEMBER_WORK_MAX 32
+
+/* Either a seal to write, or a job of the node. */
+struct member_work {
+    struct mvcc_seal *seal;
+    struct node_job *job;
+    bool ran; /* but nobody heard of it */
+};
+
 struct sim_member {
     struct member_world *shared;
     unsigned number; /* its id is number + 1 */
     bool up;
     uint64_t life; /* events of an earlier life mean nothing */
-    char dir[200];
+    char dir[200];              /* holds its stores */
+    struct store_dir store_dir;
     struct disk *disk;
     struct wal *wal;
     struct mvcc *store;
     struct node *node;
-    struct mvcc_seal *seal; /* being written */
+    struct member_work work[MEMBER_WORK_MAX]; /* of the storage thread, in order */
+    unsigned work_count;
     int64_t paused_until_ns;
     int64_t clock_base_ns, wall_offset_ns;
     unsigned clock_percent; /* its monotonic clock against the world's */
@@ -37,12 +48,13 @@ struct member_world {
     unsigned count;
     struct sim_member members[WORLD_NODES_MAX];
     struct members initial;
-    uint64_t memtable_bytes, seal_entries;
+    uint64_t memtable_bytes, seal_entries, snapshot_count, snapshot_catchup;
+    size_t window_bytes_max, snapshot_chunk_bytes;
     size_t message_bytes_max;
     unsigned inflight_messages_max;
     unsigned slow_disk; /* syncs of a thousand that take long */
     bool trace;
-    unsigned seals, elections, crashes;
+    unsigned seals, elections, crashes, snapshots;
     /* by applied index: the store's revision; by term: its leader */
     mvcc_rev *revisions;
     size_t revisions_cap;

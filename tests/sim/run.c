@@ -493,6 +493,10 @@ static void draw_world(struct run *run)
     run->members.message_bytes_max = (size_t)world_between(w, 50, 4000); /* tiny, so that every boundary is crossed */
     run->members.inflight_messages_max = (unsigned)world_between(w, 1, 8);
     run->members.seal_entries = (uint64_t)world_between(w, 5, 500);
+    run->members.snapshot_count = (uint64_t)world_between(w, 1, 40);
+    run->members.snapshot_catchup = (uint64_t)world_between(w, 0, 10);
+    run->members.window_bytes_max = (size_t)world_between(w, 2000, 50000);
+    run->members.snapshot_chunk_bytes = (size_t)world_between(w, 100, 5000);
     run->members.slow_disk = world_chance(w, 300) ? 30 : 0;
     run->wild = (unsigned)world_between(w, 1, 6);
 }
@@ -518,6 +522,7 @@ void run_seed(uint64_t seed, const char *dir, bool trace, struct run_result *ret
     *ret_result = (struct run_result){.operations = run->history.count,
                                       .crashes = run->members.crashes,
                                       .seals = run->members.seals,
+                                      .snapshots = run->members.snapshots,
                                       .elections = run->members.elections};
     for (size_t i = 0; i < run->history.count; i++) {
         ret_result->done += run->history.ops[i].state == OP_DONE;

@@ -13,7 +13,7 @@
 
 struct run_result {
     uint64_t operations, done, unknown;
-    unsigned crashes, seals, elections;
+    unsigned crashes, seals, elections, snapshots;
 };
 
 /* Ends the process if anything is not as it must be. trace: tell what happens. dir: for the stores, empty. */

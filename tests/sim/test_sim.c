@@ -54,11 +54,12 @@ int main(int argc, char **argv)
         sum.unknown += r.unknown;
         sum.crashes += r.crashes;
         sum.seals += r.seals;
+        sum.snapshots += r.snapshots;
         sum.elections += r.elections;
     }
     rmdir(dir);
-    printf("%llu seeds: %llu operations, %llu acknowledged, %llu of unknown outcome; %u crashes, %u seals, %u elections\n",
+    printf("%llu seeds: %llu operations, %llu acknowledged, %llu of unknown outcome; %u crashes, %u seals, %u snapshots, %u elections\n",
            (unsigned long long)count, (unsigned long long)sum.operations, (unsigned long long)sum.done,
-           (unsigned long long)sum.unknown, sum.crashes, sum.seals, sum.elections);
+           (unsigned long long)sum.unknown, sum.crashes, sum.seals, sum.snapshots, sum.elections);
     return 0;
 }

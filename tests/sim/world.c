@@ -110,22 +110,19 @@ bool world_step(struct world *w, int64_t until_ns)
 
 /* ---- the network ---- */
 
-bool world_send(struct world *w, unsigned from, unsigned to, const struct raft_message *m)
+bool world_send(struct world *w, unsigned from, unsigned to, struct slice frame)
 {
-    struct buf frame = {0};
     unsigned copies = world_chance(w, w->repeat) ? 2 : 1;
 
     if (w->cut[from][to])
         return !world_chance(w, 500);
     if (world_chance(w, w->loss))
         return true;
-    frame_append_message(&frame, m);
     while (copies--) {
         int64_t most = world_chance(w, 50) ? w->delay_tail_ns : w->delay_ns;
         world_at(w, w->now_ns + world_between(w, most / 10, most), w->deliver_fn, w->deliver_arg, to, from,
-                 frame.data + frame.start, buf_len(&frame));
+                 frame.data, frame.len);
     }
-    buf_fini(&frame);
     return true;
 }
 

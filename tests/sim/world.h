@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "common/rng.h"
-#include "raft/raft.h"
+#include "common/slice.h"
 
 #define WORLD_NODES_MAX 5
 
@@ -46,8 +46,8 @@ void world_at(struct world *w, int64_t at_ns, world_event_fn fn, void *arg, unsi
 /* The next thing happens; false: there is none before until_ns, and it is that time. */
 bool world_step(struct world *w, int64_t until_ns);
 
-/* Send a message as a peer's frame. False: it was lost where the sender notices. */
-bool world_send(struct world *w, unsigned from, unsigned to, const struct raft_message *m);
+/* Send a peer's frame. False: it was lost where the sender notices. */
+bool world_send(struct world *w, unsigned from, unsigned to, struct slice frame);
 void world_heal(struct world *w);
 /* Some separation of `nodes` nodes, most of them around one: from total to one direction of one pair. */
 void world_separate(struct world *w, unsigned one, unsigned nodes);

@@ -163,6 +163,8 @@ void node_cluster_start(struct node_cluster *c, unsigned number)
                              .tick_ns = TICK_NS,
                              .election_ticks = ELECTION_TICKS,
                              .random_seed = rng_next(&c->rng),
+                             .message_bytes_max = 4096,
+                             .inflight_messages_max = 8,
                              .now_ns = c->now_ns,
                              .limits = {.txn_ops_max = 128},
                              .snapshot_count = 20,
