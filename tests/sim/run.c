@@ -395,6 +395,20 @@ static bool is_at_rest(struct run *run)
     return true;
 }
 
+/* What keeps it from rest. */
+static void tell_state(const struct run *run)
+{
+    for (unsigned i = 0; i < run->members.count; i++) {
+        const struct sim_member *m = &run->members.members[i];
+        struct raft_status st = {0};
+        if (m->up)
+            node_get_raft_status(m->node, &st);
+        fprintf(stderr, "member %u: %s, leader %llu, term %llu, log %llu..%llu, commit %llu, applied %llu, storage jobs %u\n", i,
+                m->up ? "up" : "down", (unsigned long long)st.leader, (unsigned long long)st.hard.term, (unsigned long long)st.first,
+                (unsigned long long)st.last, (unsigned long long)st.hard.commit, (unsigned long long)st.applied, m->work_count);
+    }
+}
+
 static void come_to_rest(struct run *run, const char *when)
 {
     struct world *w = &run->world;
@@ -402,6 +416,8 @@ static void come_to_rest(struct run *run, const char *when)
 
     while (!is_at_rest(run) && w->now_ns < until)
         world_step(w, until);
+    if (!is_at_rest(run))
+        tell_state(run);
     SIM_CHECK(is_at_rest(run), "no rest within %d s after %s", (int)(REST_NS / NS_PER_S), when);
 }
 
@@ -496,7 +512,7 @@ static void draw_world(struct run *run)
     run->members.snapshot_count = (uint64_t)world_between(w, 1, 40);
     run->members.snapshot_catchup = (uint64_t)world_between(w, 0, 10);
     run->members.window_bytes_max = (size_t)world_between(w, 2000, 50000);
-    run->members.snapshot_chunk_bytes = (size_t)world_between(w, 100, 5000);
+    run->members.snapshot_chunk_bytes = (size_t)world_between(w, 500, 5000);
     run->members.slow_disk = world_chance(w, 300) ? 30 : 0;
     run->wild = (unsigned)world_between(w, 1, 6);
 }
