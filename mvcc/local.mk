@@ -11,6 +11,7 @@ libmvcc_a_SOURCES = \
 	mvcc/seal.c \
 	mvcc/segment.h mvcc/segment_tdb.c \
 	mvcc/store.c \
+	mvcc/store_dir.c mvcc/store_dir.h \
 	mvcc/transfer.c mvcc/transfer.h \
 	mvcc/watch.c mvcc/watch.h \
 	mvcc/write.c
@@ -27,4 +28,10 @@ TESTS += test_mvcc_transfer
 test_mvcc_transfer_SOURCES = tests/unit/test_mvcc_transfer.c tests/unit/check.h
 test_mvcc_transfer_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_mvcc_transfer_LDADD = libmvcc.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS)
+
+check_PROGRAMS += test_store_dir
+TESTS += test_store_dir
+test_store_dir_SOURCES = tests/unit/test_store_dir.c tests/unit/check.h
+test_store_dir_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_store_dir_LDADD = libmvcc.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS)
 endif

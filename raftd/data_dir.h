@@ -6,7 +6,7 @@
  *     DIR/member/identity   who this is and whom it began with; written once, when the member is born
  *     DIR/member/begun      the log was begun once: where it is missing now, votes and entries were lost with it
  *     DIR/member/wal/       the log
- *     DIR/member/store/     segments; store.N and current after a snapshot was received (node/store_dir.h)
+ *     DIR/member/store/     segments; store.N and current after a snapshot was received (mvcc/store_dir.h)
  *
  * Private: made with mode 0700; refused if it is a symbolic link, somebody else's or open to others.
  *

@@ -14,8 +14,7 @@ libnode_a_SOURCES = \
 	raftd/node/node.c raftd/node/node.h \
 	raftd/node/request.c \
 	raftd/node/snapshot.c raftd/node/snapshot.h raftd/node/snapshot_receive.c \
-	raftd/node/storage.c \
-	raftd/node/store_dir.c raftd/node/store_dir.h
+	raftd/node/storage.c
 libpeer_a_SOURCES = \
 	raftd/peer/frame.c raftd/peer/frame.h \
 	raftd/peer/link.c raftd/peer/link.h \
@@ -48,7 +47,7 @@ raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a li
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 
 if HAVE_CMOCKA
-server_tests = test_kv_range test_peer_frame test_snapshot test_snapshot_frame test_store_dir
+server_tests = test_kv_range test_peer_frame test_snapshot test_snapshot_frame
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
 test_kv_range_SOURCES = tests/unit/test_kv_range.c tests/unit/check.h
@@ -65,7 +64,4 @@ test_snapshot_SOURCES = tests/unit/test_snapshot.c tests/unit/node_cluster.c tes
 test_snapshot_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_snapshot_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
 	$(PROTOBUFC_LIBS)
-test_store_dir_SOURCES = tests/unit/test_store_dir.c tests/unit/check.h
-test_store_dir_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
-test_store_dir_LDADD = libnode.a libmvcc.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS)
 endif

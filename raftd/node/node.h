@@ -23,7 +23,7 @@
 #include "raftd/node/command.h"
 #include "raftd/node/kv.h"
 #include "raftd/node/members.h"
-#include "raftd/node/store_dir.h"
+#include "mvcc/store_dir.h"
 #include "raftd/wal/wal.h"
 
 struct node;

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "mvcc/transfer.h"
-#include "raftd/node/store_dir.h"
+#include "mvcc/store_dir.h"
 #include "tests/unit/check.h"
 
 static char root[64];

@@ -10,15 +10,15 @@
  *
  * Whatever is there and is not current is left of a transfer that was cut short, or of a store that was replaced: removed at a
  * start. The position closes the gap between the swap and the log's new beginning: a crash there leaves a store ahead of its log,
- * which nothing else may explain (node.c, restore_raft).
+ * which nothing else may explain (raftd/node/node.c, restore_raft).
  */
-#ifndef RAFTD_NODE_STORE_DIR_H
-#define RAFTD_NODE_STORE_DIR_H
+#ifndef MVCC_STORE_DIR_H
+#define MVCC_STORE_DIR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/error.h"
-#include "raft/raft.h"
 
 #define STORE_PATH_BYTES 4096
 
@@ -26,8 +26,8 @@ struct store_dir {
     char path[STORE_PATH_BYTES - 32];
     bool no_sync;               /* tests only */
     uint64_t generation;
-    raft_index installed_index; /* 0: no snapshot was installed */
-    raft_term installed_term;
+    uint64_t installed_index;   /* 0: no snapshot was installed */
+    uint64_t installed_term;
 };
 
 /*

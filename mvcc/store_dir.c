@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which directory is the store. */
-#include "raftd/node/store_dir.h"
+#include "mvcc/store_dir.h"
 
 #include <dirent.h>
 #include <errno.h>
