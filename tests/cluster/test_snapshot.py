@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A member that was away for longer than the log reaches back gets a snapshot, while writes go on and whatever is killed meanwhile."""
+"""A member that was away for longer than the log reaches back gets a snapshot, while writes go on, whatever is killed meanwhile."""
 
 import os
+import pathlib
 import random
 import threading
 import time
@@ -140,10 +141,12 @@ def test_kill_in_the_middle_of_a_transfer(cluster, victim):
     check_equal(cluster, b"fill/0000")
 
 
-def test_memory_and_log_are_bounded_while_a_member_is_away(cluster):
+def test_memory_and_log_are_bounded_while_a_member_is_away(raftd, cluster):
     away = cluster.followers()[0]
     away.kill9()
     value, window = 64 << 10, (COUNT + CATCHUP) * (64 << 10)
+    program = pathlib.Path(raftd).read_bytes()
+    sanitized = b"__asan_" in program or b"__tsan_" in program  # they keep what is freed: their memory says nothing of what is held
     fill(cluster.leader(), 40, value)
     before = {node: node.rss_bytes() for node in cluster.running()}
     fill(cluster.leader(), 160, value)
@@ -155,7 +158,7 @@ def test_memory_and_log_are_bounded_while_a_member_is_away(cluster):
         held = sum(os.stat(directory / name).st_size for name in os.listdir(directory))
         assert held <= segments * WAL_SEGMENT, f"{node.name}: {held >> 20} MiB of log"
         grown = node.rss_bytes() - before[node]
-        assert grown <= 80 << 20, f"{node.name} grew by {grown >> 20} MiB"
+        assert sanitized or grown <= 80 << 20, f"{node.name} grew by {grown >> 20} MiB"
     away.start(wait=False)
     cluster.wait_ready(seconds=DEADLINE)
     check_equal(cluster, b"fill/0000")
