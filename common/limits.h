@@ -46,6 +46,7 @@
 /* Snapshots between members (raftd/node/snapshot.c). */
 #define SNAPSHOT_CHUNK_BYTES (256u * 1024u)           /* of records in a message, about; at least one record */
 #define SNAPSHOT_CHUNK_RECORDS 1024u                  /* likewise: what is read in one turn of the loop */
+#define SNAPSHOT_STATE_BYTES_MAX (8u * 1024u * 1024u) /* what is stored beside the keys: above it nothing is sent, with a warning */
 #define SNAPSHOT_WINDOW 4u                            /* unanswered messages of a transfer */
 #define SNAPSHOT_TRANSFERS_MAX 2u                     /* that a leader has under way; other members wait */
 
