@@ -25,6 +25,7 @@ BAD_FLAGS = [
     (["--pre-vote", "--pre-vote=perhaps"], '--pre-vote: "perhaps"'),
     (["--log-level", "loud"], '--log-level: "loud"'),
     (["--name", "a,b"], '--name: "a,b"'),
+    (["--name", "a\nb"], "--name: holds a control character at byte 1"),
     (["--listen-client-urls", "http://127.0.0.1:1"], "--advertise-client-urls"),
     (["--listen-client-urls", "ftp://h:1", "--advertise-client-urls", "http://h:1"], '--listen-client-urls: "ftp://h:1"'),
     (["--listen-client-urls", "http://example.com:1", "--advertise-client-urls", "http://h:1"], "--listen-client-urls: example.com"),
