@@ -19,7 +19,7 @@
 /* One client connection (net/). */
 #define CONN_STREAMS_MAX 1024u                        /* concurrent; advertised, then REFUSED_STREAM */
 #define CONN_OUTPUT_BYTES_MAX (8u * 1024u * 1024u)    /* unsent answers: above it requests wait */
-#define CONN_WRITE_BYTES_MAX (512u * 1024u)           /* of them in frames for the socket: above it reading pauses */
+#define CONN_WRITE_BYTES_MAX (512u * 1024u)           /* of them in frames for the socket */
 #define CONN_INPUT_BYTES_MAX (64u * 1024u * 1024u)    /* of unfinished requests: above it they are refused */
 #define CONN_HEADER_BYTES_MAX (16u * 1024u)           /* one header block */
 #define CONN_ERRORS_MAX 100u                          /* protocol offences in 10 s before GOAWAY */

@@ -15,11 +15,10 @@
 
 static void set_wanted(struct conn *c)
 {
-    int wanted = 0;
+    /* Always: a client may be able to take answers only once what it says of its windows is read. What it asks meanwhile is bounded where
+     * it is kept (grpc_requests.c). */
+    int wanted = LOOP_READ;
 
-    /* Whoever does not take answers may not ask more. */
-    if (buf_len(&c->out) < CONN_WRITE_BYTES_MAX)
-        wanted |= LOOP_READ;
     if (buf_len(&c->out) || c->more)
         wanted |= LOOP_WRITE;
     loop_watch_want(c->watch, wanted);

@@ -262,9 +262,9 @@ static enum status check_rules(const struct conf *c, int argc, char **argv, stru
         return error_set(ret_error, ST_BAD_ARGUMENT, "--pre-vote: it cannot be switched off");
     if (!*f->name || strpbrk(f->name, ",=/"))
         return error_set(ret_error, ST_BAD_ARGUMENT, "--name: \"%s\" is empty or holds one of , = /", f->name);
-    for (const char *c = f->name; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f) /* it stands in log lines, and one line is one event */
-            return error_set(ret_error, ST_BAD_ARGUMENT, "--name: holds a control character at byte %d", (int)(c - f->name));
+    for (const char *p = f->name; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f) /* it stands in log lines, and one line is one event */
+            return error_set(ret_error, ST_BAD_ARGUMENT, "--name: holds a control character at byte %d", (int)(p - f->name));
     return ST_OK;
 }
 

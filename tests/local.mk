@@ -14,6 +14,7 @@ pytest_files = \
 	tests/cluster/test_segments.py \
 	tests/cluster/test_snapshot.py \
 	tests/cluster/test_start.py \
+	tests/cluster/test_windows.py \
 	tests/compat/test_client.py \
 	tests/compat/test_etcdctl.py \
 	tests/compat/test_malformed.py \
