@@ -56,11 +56,11 @@ def run(node, operation, connections, streams, seconds, directory):
         *("-d", str(body), "--log-file", str(log), "-H", "content-type: application/grpc", "-H", "te: trailers"),
         node.client_url + method,
     ]
+    answer_bytes = len(node.call(method, message)) + 5  # before the load: revisions grow, and answers with them
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
     if done.returncode:
         raise SystemExit(f"h2load failed: {done.stderr or done.stdout}")
     sample = read_log(log, seconds)
-    answer_bytes = len(node.call(method, message)) + 5
     data_bytes = int(re.search(r"\((\d+)\) data", done.stdout)[1])
     return sample._replace(failed=sample.failed + max(0, sample.requests * 99 // 100 - data_bytes // answer_bytes))
 
