@@ -9,6 +9,7 @@ import time
 
 import h2c
 import kv
+import network
 import pytest
 import servers
 from conftest import rounds
@@ -26,6 +27,16 @@ WATCH = "/etcdserverpb.Watch/Watch"
 @pytest.fixture
 def cluster(raftd, tmp_path):
     with servers.Cluster(raftd, 3, tmp_path, FLAGS) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def split_cluster(raftd, tmp_path):
+    """On hosts whose cables can be pulled."""
+    reason = network.why_not()
+    if reason:
+        pytest.skip(reason)
+    with network.Network(3) as net, servers.Cluster(raftd, 3, tmp_path, FLAGS, hosts=net.hosts) as cluster:
         yield cluster
 
 
@@ -48,15 +59,10 @@ def fill(node, megabytes, value_bytes=64 << 10):
 
 
 def history(node, prefix, revisions):
-    """What all keys of the prefix were at each of the revisions; also says that the node is up to date."""
-    found = []
+    """What all keys of the prefix were at each of the revisions, once the node is up to date."""
     with node.channel(DEADLINE) as channel:
         channel.call(servers.RANGE, h2c.field(1, b"x"))
-        for revision in revisions:
-            request = h2c.field(1, prefix) + h2c.field(2, kv.prefix_end(prefix)) + h2c.field(4, revision)
-            answer = h2c.parse(channel.call(servers.RANGE, request + h2c.field(7, 1)))
-            found.append([bytes(one) for one in answer.get(2, [])])
-    return found
+        return [list(map(bytes, kv.pages(channel, prefix, revision, True))) for revision in revisions]
 
 
 def check_equal(cluster, prefix):
@@ -139,6 +145,30 @@ def test_kill_in_the_middle_of_a_transfer(cluster, victim):
                  f"removal of all stores but one of {stores}", cluster)
     check_equal(cluster, b"kill/")
     check_equal(cluster, b"fill/0000")
+
+
+@pytest.mark.parametrize("victim", ["receiver", "sender"])
+def test_cut_off_in_the_middle_of_a_transfer(split_cluster, victim):
+    """Nothing is refused or closed: what was sent is just not answered any more."""
+    cluster = split_cluster
+    fill(cluster.leader(), 24)
+    for i in range(rounds(2)):
+        behind = random.choice(cluster.followers())
+        with Writers([node for node in cluster if node is not behind], b"cut/%d/" % i) as writers:
+            fall_behind(behind, writers)
+            begun = count_in_log(behind, "snapshot receiving")
+            behind.start(wait=False)
+            wait_for(lambda: count_in_log(behind, "snapshot receiving") > begun, "a transfer", cluster)
+            time.sleep(random.random() * 0.2)
+            cut = behind if victim == "receiver" else cluster.leader()
+            cut.host.cut()
+            time.sleep(random.random() * 4)  # from a hiccup to longer than anybody waits
+            cut.host.heal()
+            cluster.wait_ready(seconds=DEADLINE)
+            writers.wait_for_more(20, DEADLINE)
+        writers.check(cluster)
+    check_equal(cluster, b"cut/")
+    check_equal(cluster, b"fill/000123")
 
 
 def test_memory_and_log_are_bounded_while_a_member_is_away(raftd, cluster):

@@ -7,7 +7,7 @@ PUT = "/etcdserverpb.KV/Put"
 DELETE = "/etcdserverpb.KV/DeleteRange"
 RANGE = "/etcdserverpb.KV/Range"
 STATUS = "/etcdserverpb.Maintenance/Status"
-PAGE = 10000
+PAGE = 2000
 
 
 def revision_of(response):
@@ -57,18 +57,23 @@ def prefix_end(prefix):
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def scan(channel, prefix, serializable=False, page=PAGE):
-    """All keys that begin with prefix, as of one revision: {key: (value, mod revision)}."""
-    found, start, revision = {}, prefix, 0
+def pages(channel, prefix, revision=0, serializable=False, page=PAGE):
+    """All keys that begin with prefix, as of one revision (0: now), as mvccpb.KeyValue."""
+    start = prefix
     while True:
         request = h2c.field(1, start) + h2c.field(2, prefix_end(prefix)) + h2c.field(3, page)
         response = h2c.parse(channel.call(RANGE, request + h2c.field(4, revision) + h2c.field(7, int(serializable))))
         revision = revision or revision_of(response)
-        for kv in map(h2c.parse, response.get(2, [])):
-            found[kv[1][0]] = kv.get(5, [b""])[0], kv[3][0]
-            start = kv[1][0] + b"\0"
+        yield from response.get(2, [])
         if not response.get(3, [0])[0]:
-            return found
+            return
+        start = h2c.parse(response[2][-1])[1][0] + b"\0"
+
+
+def scan(channel, prefix, serializable=False, page=PAGE):
+    """All keys that begin with prefix, as of one revision: {key: (value, mod revision)}."""
+    found = map(h2c.parse, pages(channel, prefix, 0, serializable, page))
+    return {kv[1][0]: (kv.get(5, [b""])[0], kv[3][0]) for kv in found}
 
 
 class Status:
