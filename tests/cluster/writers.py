@@ -73,7 +73,7 @@ class Writers:
         contents = []
         for node in nodes:
             with node.channel(CALL_SECONDS) as channel:
-                found = kv.scan(channel, self.prefix, page=max(1, SCAN_BYTES // self._value_bytes))
+                found = kv.scan(channel, self.prefix, page=max(1, min(kv.PAGE, SCAN_BYTES // self._value_bytes)))
             missing = {key: what for key, what in self.acknowledged.items() if found.get(key) != what}
             assert not missing, f"{node.name} lost {len(missing)} of {len(self.acknowledged)} acknowledged writes: {list(missing.items())[:5]}"
             contents.append(found)
