@@ -49,11 +49,47 @@ static void on_unlinked(struct op *op, enum status st, struct slice answer)
     op_fail(op, was_here ? 0 : ENOENT);
 }
 
+static void on_emptied(struct op *op, enum status st, struct slice answer)
+{
+    Etcdserverpb__TxnResponse *r = op_txn_answer(op, &st, answer);
+
+    if (!r) {
+        op_fail_status(op, st);
+        return;
+    }
+    op_is_behind(op, VIEW_LINEARIZABLE, r->header);
+    if (r->succeeded) {
+        state_removed(op->fs, buf_slice(&op->key));
+        fs_file_gone(op->fs, op->file);
+    }
+    op_fail(op, r->succeeded ? 0 : txn_kv(r, 0) ? EISDIR : ENOENT);
+}
+
+/* The key of %empty is a directory's marker: without its value it is no file any more, and the directory stays. */
+static void empty_marker(struct op *op)
+{
+    struct range_args below = {.key = buf_slice(&op->end), .keys_only = true, .limit = 1};
+
+    if (below.key.len) {
+        ns_prefix_end(below.key, &op->key2);
+        below.end = buf_slice(&op->key2);
+        txn_if_create(&op->request, below.key, below.end, 0);
+        txn_range(&op->request, TXN_ELSE, &below);
+    }
+    txn_if_other_value(&op->request, buf_slice(&op->key), slice_of(NULL, 0));
+    txn_put(&op->request, TXN_THEN, buf_slice(&op->key), slice_of(NULL, 0), LEASE_KEPT);
+    op_call(op, PATH_TXN, false, on_emptied);
+}
+
 static void unlink_now(struct op *op)
 {
     if (op->file->pending && !op->file->asked) {
         forget_file(op); /* it never was in the store */
         op_fail(op, 0);
+        return;
+    }
+    if (op_is_marker(op)) {
+        empty_marker(op);
         return;
     }
     if (buf_len(&op->end)) {

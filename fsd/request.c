@@ -21,7 +21,7 @@ void request_range(struct buf *out, const struct range_args *a)
 }
 
 /* Compare: results EQUAL 0, LESS 2; targets VERSION 0, CREATE 1, MOD 2, VALUE 3. */
-enum { COMPARE = 1, COMPARE_LESS = 2, COMPARE_CREATE = 1, COMPARE_MOD = 2, COMPARE_VALUE = 3 };
+enum { COMPARE = 1, COMPARE_EQUAL = 0, COMPARE_LESS = 2, COMPARE_NOT_EQUAL = 3, COMPARE_CREATE = 1, COMPARE_MOD = 2, COMPARE_VALUE = 3 };
 
 void txn_if_create(struct buf *out, struct slice key, struct slice end, int64_t rev)
 {
@@ -56,15 +56,26 @@ void txn_if_all_older(struct buf *out, struct slice key, struct slice end, int64
     wire_close(out, opened);
 }
 
-void txn_if_value(struct buf *out, struct slice key, struct slice value)
+static void if_value(struct buf *out, unsigned result, struct slice key, struct slice value)
 {
     size_t opened = wire_open(out, COMPARE);
 
+    wire_uint(out, 1, result);
     wire_uint(out, 2, COMPARE_VALUE);
     wire_bytes(out, 3, key);
     wire_message(out, 7, value.len); /* present even when empty */
     buf_append_slice(out, value);
     wire_close(out, opened);
+}
+
+void txn_if_value(struct buf *out, struct slice key, struct slice value)
+{
+    if_value(out, COMPARE_EQUAL, key, value);
+}
+
+void txn_if_other_value(struct buf *out, struct slice key, struct slice value)
+{
+    if_value(out, COMPARE_NOT_EQUAL, key, value);
 }
 
 /* RequestOp: range 1, put 2, delete 3. */

@@ -26,11 +26,13 @@ struct range_args {
 /* Attributes (sizes, times) are asked for always; etcd does not know them. */
 void request_range(struct buf *out, const struct range_args *a);
 
-/* compare: create or mod revision of every key in [key, end) equals rev (0: there is none), is below rev, the value is. */
+/* compare: create or mod revision of every key in [key, end) equals rev (0: there is none), is below rev, the value is, or the key is
+ * there and has another one. */
 void txn_if_create(struct buf *out, struct slice key, struct slice end, int64_t rev);
 void txn_if_mod(struct buf *out, struct slice key, int64_t rev);
 void txn_if_all_older(struct buf *out, struct slice key, struct slice end, int64_t rev);
 void txn_if_value(struct buf *out, struct slice key, struct slice value);
+void txn_if_other_value(struct buf *out, struct slice key, struct slice value);
 enum txn_branch { TXN_THEN = 2, TXN_ELSE = 3 };
 /* lease: to be attached to, 0: none; LEASE_KEPT: the one it has (the key must be there). */
 #define LEASE_KEPT (-1)

@@ -3,6 +3,7 @@
 
 import errno
 import os
+import shutil
 
 import pytest
 from conftest import read, sh, wait_until, write
@@ -85,6 +86,21 @@ def test_keys_and_paths_after_a_removal(keys, mount):
     wait_until("it is back", lambda: read(mount.at("both", "%value")) == b"again")
     os.unlink(mount.at("both", "child"))
     wait_until("it is a file now", lambda: read(mount.at("both")) == b"again")
+
+
+def test_a_directory_outlives_what_is_named_empty_in_it(keys, mount):
+    """The key of %empty is the directory's own marker."""
+    os.mkdir(mount.at("made"))
+    write(mount.at("made", "%empty"), b"x")
+    write(mount.at("made", "other"), b"x")
+    assert sorted(os.listdir(mount.at("made"))) == ["%empty", "other"]
+    os.unlink(mount.at("made", "%empty"))
+    assert os.listdir(mount.at("made")) == ["other"]
+    with pytest.raises(FileNotFoundError):
+        os.unlink(mount.at("made", "%empty"))
+    write(mount.at("made", "%empty"), b"again")
+    shutil.rmtree(mount.at("made"))
+    assert keys.all() == {}
 
 
 @pytest.mark.parametrize("name", NOT_CANONICAL, ids=os.fsdecode)
