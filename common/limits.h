@@ -38,6 +38,7 @@
 #define RAFT_UNCOMMITTED_BYTES_MAX (256u * 1024u * 1024u) /* proposals refused above: too many requests */
 #define RAFT_APPLY_LAG_MAX 5000u                      /* committed but not applied: same refusal */
 #define RAFT_VOTERS_MAX 15u
+#define RAFT_LEARNERS_MAX 15u
 #define RAFT_WINDOW_BYTES_MAX (128u * 1024u * 1024u)  /* entries kept for members that are behind: above it the older half goes */
 #define SNAPSHOT_COUNT_DEFAULT 10000                  /* etcd's --snapshot-count, --snapshot-catchup-entries */
 #define SNAPSHOT_CATCHUP_DEFAULT 5000

@@ -78,6 +78,7 @@ enum grpc_code {
     X(BUSY,                 GRPC_UNAVAILABLE,         EBUSY,        "in use by another process")       \
     X(BAD_ARGUMENT,         GRPC_INVALID_ARGUMENT,    EINVAL,       "invalid argument")                \
     X(NAME_TOO_LONG,        GRPC_INVALID_ARGUMENT,    ENAMETOOLONG, "name too long")                   \
+    X(CONF_PENDING,         GRPC_UNAVAILABLE,         EAGAIN,       "another change of the membership is under way") \
     X(LIMIT,                GRPC_RESOURCE_EXHAUSTED,  EAGAIN,       "limit reached")                   \
     X(NOT_FOUND,            GRPC_NOT_FOUND,           ENOENT,       "not found")                       \
     X(STALE,                GRPC_FAILED_PRECONDITION, ESTALE,       "removed or replaced meanwhile")   \

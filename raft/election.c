@@ -14,7 +14,7 @@ static void reset(struct raft *r, raft_term term)
     r->transferee = 0;
     r->uncommitted_bytes = 0;
     raft_drop_reads(r);
-    for (unsigned i = 0; i < RAFT_VOTERS_MAX; i++)
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         r->votes[i] = VOTE_OPEN;
 }
 
@@ -31,26 +31,9 @@ bool raft_in_lease(const struct raft *r)
     return r->options.check_quorum && r->leader && r->election_elapsed < r->options.election_ticks;
 }
 
-/* The outcome so far: with a quorum for or against, the election is over. */
-static enum vote count_votes(const struct raft *r)
-{
-    unsigned granted = 0, rejected = 0;
-
-    for (unsigned i = 0; i < r->conf.voter_count; i++) {
-        granted += r->votes[i] == VOTE_GRANTED;
-        rejected += r->votes[i] == VOTE_REJECTED;
-    }
-    if (granted >= raft_conf_quorum(&r->conf))
-        return VOTE_GRANTED;
-    return rejected >= raft_conf_quorum(&r->conf) || granted + (r->conf.voter_count - granted - rejected) <
-                                                    raft_conf_quorum(&r->conf) ?
-               VOTE_REJECTED :
-               VOTE_OPEN;
-}
-
 static void decide(struct raft *r, bool transfer)
 {
-    switch (count_votes(r)) {
+    switch (raft_conf_outcome(&r->conf, &r->members, r->votes)) {
     case VOTE_GRANTED:
         if (r->role == RAFT_PRE_CANDIDATE)
             raft_start_election(r, false, transfer);
@@ -68,9 +51,7 @@ static void decide(struct raft *r, bool transfer)
 
 void raft_start_election(struct raft *r, bool pre_vote, bool transfer)
 {
-    int self = raft_conf_slot(&r->conf, r->options.id);
-
-    if (self < 0)
+    if (!raft_may_campaign(r))
         return;
     if (pre_vote) {
         /* Not reset(): the term and the vote stay. */
@@ -83,14 +64,14 @@ void raft_start_election(struct raft *r, bool pre_vote, bool transfer)
     }
     raft_trace(r, "%llx became %scandidate at term %llu", (unsigned long long)r->options.id, pre_vote ? "pre-" : "",
                (unsigned long long)r->term);
-    r->votes[self] = VOTE_GRANTED;
-    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+    r->votes[raft_slot(r, r->options.id)] = VOTE_GRANTED;
+    for (unsigned i = 0; i < r->members.count; i++) {
         struct raft_message *m;
-        if ((int)i == self)
+        if (r->members.ids[i] == r->options.id || !raft_conf_is_voter(&r->conf, r->members.ids[i]))
             continue;
         /* The own vote is durable before anybody's answer can come: the request waits for the storage. */
         m = raft_emit(r, pre_vote ? &r->out : &r->after, pre_vote ? RAFT_MSG_PRE_VOTE : RAFT_MSG_VOTE,
-                      r->conf.voters[i]);
+                      r->members.ids[i]);
         m->term = pre_vote ? r->term + 1 : r->term;
         m->index = raft_log_last(&r->log);
         m->log_term = raft_log_last_term(&r->log);
@@ -110,9 +91,16 @@ void raft_on_vote(struct raft *r, const struct raft_message *m)
     answer = raft_emit(r, pre ? &r->out : &r->after, pre ? RAFT_MSG_PRE_VOTE_RESPONSE : RAFT_MSG_VOTE_RESPONSE,
                        m->from);
     answer->reject = !granted;
-    /* A granted pre-vote is for the term that was asked about; a refusal tells ours. */
-    if (granted)
+    /*
+     * A granted pre-vote is for the term that was asked about; a refusal tells ours, and what is committed: the entry may
+     * be the change after which the candidate does not need us any more (a member that was removed has the longer log).
+     */
+    if (granted) {
         answer->term = m->term;
+    } else {
+        answer->commit = r->log.commit;
+        answer->hint_term = raft_log_term(&r->log, r->log.commit);
+    }
     if (granted && !pre) {
         r->vote = m->from;
         r->election_elapsed = 0;
@@ -124,10 +112,13 @@ void raft_on_vote(struct raft *r, const struct raft_message *m)
 
 void raft_on_vote_response(struct raft *r, const struct raft_message *m)
 {
-    int slot = raft_conf_slot(&r->conf, m->from);
+    int slot = raft_slot(r, m->from);
+    bool committed = m->reject && m->hint_term && raft_log_term(&r->log, m->commit) == m->hint_term;
     bool fits = (r->role == RAFT_PRE_CANDIDATE && m->type == RAFT_MSG_PRE_VOTE_RESPONSE) ||
                 (r->role == RAFT_CANDIDATE && m->type == RAFT_MSG_VOTE_RESPONSE);
 
+    if (committed && r->role != RAFT_LEADER && m->commit > r->log.commit)
+        r->log.commit = m->commit;
     if (!fits || slot < 0 || r->votes[slot] != VOTE_OPEN)
         return;
     /* An answer to an older round of pre-votes was for an older term. */

@@ -62,11 +62,28 @@ void raft_log_reset(struct raft_log *l, raft_index index, raft_term term);
 
 /* ---- conf.c: who counts ---- */
 
-/* -1 if it is no voter. */
-int raft_conf_slot(const struct raft_conf *c, raft_id id);
-unsigned raft_conf_quorum(const struct raft_conf *c);
-/* The largest value that a quorum of voters has reached; values by slot. */
-uint64_t raft_conf_reached(const struct raft_conf *c, const uint64_t *values);
+#define RAFT_MEMBERS_MAX (2 * RAFT_VOTERS_MAX + RAFT_LEARNERS_MAX)
+
+/* Everybody in a configuration. What is kept of each stands in arrays beside, at the place of the id: its slot. */
+struct raft_members {
+    raft_id ids[RAFT_MEMBERS_MAX]; /* ascending */
+    unsigned count;
+};
+
+enum vote { VOTE_OPEN, VOTE_GRANTED, VOTE_REJECTED };
+
+bool raft_conf_makes_sense(const struct raft_conf *c);
+void raft_conf_members(const struct raft_conf *c, struct raft_members *ret_members);
+/* -1 if it is none. */
+int raft_members_slot(const struct raft_members *m, raft_id id);
+/* In either half. */
+bool raft_conf_is_voter(const struct raft_conf *c, raft_id id);
+unsigned raft_quorum_of(unsigned count);
+/* The largest value that a quorum (of both halves) has reached; values by slot. */
+uint64_t raft_conf_reached(const struct raft_conf *c, const struct raft_members *m, const uint64_t *values);
+bool raft_conf_has_quorum(const struct raft_conf *c, const struct raft_members *m, const bool *there);
+/* Of an election so far: rejected once no quorum can come together any more. */
+enum vote raft_conf_outcome(const struct raft_conf *c, const struct raft_members *m, const enum vote *votes);
 
 /* ---- progress.c: a leader's view of one member ---- */
 
@@ -112,8 +129,6 @@ bool raft_progress_take_proposal(struct progress *p, uint64_t life, uint64_t cou
 
 /* ---- the core ---- */
 
-enum vote { VOTE_OPEN, VOTE_GRANTED, VOTE_REJECTED };
-
 /* A read that waits for its round of heartbeats (or, round 0, for one to begin). */
 struct pending_read {
     raft_id from; /* ourselves, or the follower that asked */
@@ -130,6 +145,8 @@ struct message_list {
 struct raft {
     struct raft_options options;
     struct raft_conf conf;
+    struct raft_members members; /* of conf */
+    raft_index pending_conf;     /* leader: no change may be proposed before this is applied */
     struct raft_log log;
     struct rng rng;
     raft_term term;
@@ -137,14 +154,15 @@ struct raft {
     enum raft_role role;
     unsigned election_elapsed, heartbeat_elapsed; /* ticks */
     unsigned election_timeout;                    /* ticks, drawn anew each time */
-    enum vote votes[RAFT_VOTERS_MAX];
-    struct progress progress[RAFT_VOTERS_MAX];
+    enum vote votes[RAFT_MEMBERS_MAX];         /* by slot of members, as progress is */
+    struct progress progress[RAFT_MEMBERS_MAX];
     raft_index everywhere;    /* what every member holds, as the leader last said */
     raft_id transferee;
     size_t uncommitted_bytes; /* leader: proposed in this term and not committed */
     uint64_t read_round;      /* of heartbeats; never goes back, so an old answer confirms nothing new */
     struct pending_read *reads;
     size_t read_count, read_cap;
+    bool reads_recount;       /* the configuration changed: a round may be confirmed already */
     /* what the next ready batch carries */
     struct message_list out, after;
     struct raft_entry **forward; /* proposals for the leader */
@@ -168,10 +186,22 @@ static inline size_t raft_entry_bytes(const struct raft_entry *e)
 /* raft.c */
 void raft_trace(struct raft *r, const char *format, ...) PRINTF_LIKE(2, 3);
 struct raft_message *raft_emit(struct raft *r, struct message_list *list, enum raft_message_type type, raft_id to);
-static inline bool raft_is_voter(const struct raft *r, raft_id id)
+/* -1 if it is no member. */
+static inline int raft_slot(const struct raft *r, raft_id id)
 {
-    return raft_conf_slot(&r->conf, id) >= 0;
+    return raft_members_slot(&r->members, id);
 }
+
+/* conf_change.c */
+void raft_switch_conf(struct raft *r, const struct raft_conf *conf);
+void raft_trace_conf(struct raft *r);
+/* A leader: the last change is applied, and it has committed in its own term. */
+bool raft_may_change_conf(const struct raft *r);
+/* A leader may append it now: ST_OK, or why not. */
+enum status raft_judge_conf_entry(const struct raft *r, const struct raft_entry *e);
+void raft_maybe_leave_joint(struct raft *r);
+/* A voter that applied every change it knows to be committed. */
+bool raft_may_campaign(const struct raft *r);
 
 /* election.c */
 void raft_become_follower(struct raft *r, raft_term term, raft_id leader);

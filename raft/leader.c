@@ -11,7 +11,8 @@ void raft_become_leader(struct raft *r)
     r->leader = r->options.id;
     r->heartbeat_elapsed = r->election_elapsed = 0;
     r->uncommitted_bytes = 0;
-    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+    r->pending_conf = raft_log_last(&r->log); /* there may be one among them */
+    for (unsigned i = 0; i < r->members.count; i++) {
         raft_progress_reset(&r->progress[i], raft_log_last(&r->log) + 1);
         r->progress[i].active = true; /* gets one election timeout to be heard from */
     }
@@ -27,8 +28,16 @@ enum status raft_append_proposals(struct raft *r, struct raft_entry *const *entr
 {
     size_t bytes = 0;
 
-    for (size_t i = 0; i < count; i++)
+    if (raft_slot(r, r->options.id) < 0)
+        return ST_NO_LEADER; /* removed: what is under way may end, nothing new begins */
+    for (size_t i = 0; i < count; i++) {
+        enum status st = entries[i]->type == RAFT_ENTRY_CONF ? raft_judge_conf_entry(r, entries[i]) : ST_OK;
+        if (st == ST_OK && entries[i]->type == RAFT_ENTRY_CONF && count > 1)
+            st = ST_BAD_ARGUMENT;
+        if (st != ST_OK)
+            return st;
         bytes += entries[i]->len;
+    }
     /* A single large proposal is let through when nothing else is under way, and so are empty ones. */
     if (bytes && r->uncommitted_bytes && r->uncommitted_bytes + bytes > r->options.uncommitted_bytes_max)
         return ST_TOO_MANY_REQUESTS;
@@ -37,6 +46,8 @@ enum status raft_append_proposals(struct raft *r, struct raft_entry *const *entr
         entries[i]->term = r->term;
         entries[i]->index = raft_log_last(&r->log) + 1;
         raft_log_append(&r->log, entries[i]);
+        if (entries[i]->type == RAFT_ENTRY_CONF)
+            r->pending_conf = entries[i]->index;
     }
     return ST_OK;
 }
@@ -47,9 +58,9 @@ raft_index raft_match_min(const struct raft *r)
 
     if (r->role != RAFT_LEADER)
         return r->everywhere;
-    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+    for (unsigned i = 0; i < r->members.count; i++) {
         raft_index match =
-            r->conf.voters[i] == r->options.id ? r->log.stored : r->progress[i].match;
+            r->members.ids[i] == r->options.id ? r->log.stored : r->progress[i].match;
         if (match < lowest)
             lowest = match;
     }
@@ -60,9 +71,9 @@ raft_index raft_match_min_streaming(const struct raft *r)
 {
     raft_index lowest = UINT64_MAX;
 
-    for (unsigned i = 0; r->role == RAFT_LEADER && i < r->conf.voter_count; i++) {
+    for (unsigned i = 0; r->role == RAFT_LEADER && i < r->members.count; i++) {
         const struct progress *p = &r->progress[i];
-        if (r->conf.voters[i] != r->options.id && p->state == RAFT_REPLICATE && p->match < lowest)
+        if (r->members.ids[i] != r->options.id && p->state == RAFT_REPLICATE && p->match < lowest)
             lowest = p->match;
     }
     return lowest;
@@ -72,12 +83,12 @@ void raft_send_heartbeats(struct raft *r, uint64_t round)
 {
     raft_index everywhere = raft_match_min(r);
 
-    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+    for (unsigned i = 0; i < r->members.count; i++) {
         struct progress *p = &r->progress[i];
         struct raft_message *m;
-        if (r->conf.voters[i] == r->options.id)
+        if (r->members.ids[i] == r->options.id)
             continue;
-        m = raft_emit(r, &r->out, RAFT_MSG_HEARTBEAT, r->conf.voters[i]);
+        m = raft_emit(r, &r->out, RAFT_MSG_HEARTBEAT, r->members.ids[i]);
         /* Only what is known to be there: its log may differ beyond. */
         m->commit = p->match < r->log.commit ? p->match : r->log.commit;
         m->context = round;
@@ -88,14 +99,14 @@ void raft_send_heartbeats(struct raft *r, uint64_t round)
 /* Raft 5.4.2: an entry of an older term is never committed by counting; it is, once one of ours behind it is. */
 void raft_maybe_commit(struct raft *r)
 {
-    uint64_t match[RAFT_VOTERS_MAX] = {0};
+    uint64_t match[RAFT_MEMBERS_MAX] = {0};
     raft_index reached;
 
     if (r->role != RAFT_LEADER)
         return;
-    for (unsigned i = 0; i < r->conf.voter_count; i++)
-        match[i] = r->conf.voters[i] == r->options.id ? r->log.stored : r->progress[i].match;
-    reached = raft_conf_reached(&r->conf, match);
+    for (unsigned i = 0; i < r->members.count; i++)
+        match[i] = r->members.ids[i] == r->options.id ? r->log.stored : r->progress[i].match;
+    reached = raft_conf_reached(&r->conf, &r->members, match);
     if (reached <= r->log.commit || raft_log_term(&r->log, reached) != r->term)
         return;
     for (raft_index i = r->log.commit + 1; i <= reached; i++) {
@@ -107,17 +118,16 @@ void raft_maybe_commit(struct raft *r)
 
 bool raft_has_quorum(struct raft *r)
 {
-    unsigned active = 0;
+    bool active[RAFT_MEMBERS_MAX];
 
-    for (unsigned i = 0; i < r->conf.voter_count; i++) {
+    for (unsigned i = 0; i < r->members.count; i++) {
         struct progress *p = &r->progress[i];
-        if (p->active || r->conf.voters[i] == r->options.id)
-            active++;
-        else if (p->state == RAFT_REPLICATE)
+        active[i] = p->active || r->members.ids[i] == r->options.id;
+        if (!active[i] && p->state == RAFT_REPLICATE)
             raft_progress_probe(p); /* nobody takes what is streamed, and nothing is to be kept for it */
         p->active = false;
     }
-    return active >= raft_conf_quorum(&r->conf);
+    return raft_conf_has_quorum(&r->conf, &r->members, active);
 }
 
 /* ---- replication ---- */
@@ -211,9 +221,9 @@ void raft_fill_appends(struct raft *r)
 {
     if (r->role != RAFT_LEADER)
         return;
-    for (unsigned i = 0; i < r->conf.voter_count; i++)
-        if (r->conf.voters[i] != r->options.id)
-            fill_one(r, &r->progress[i], r->conf.voters[i]);
+    for (unsigned i = 0; i < r->members.count; i++)
+        if (r->members.ids[i] != r->options.id)
+            fill_one(r, &r->progress[i], r->members.ids[i]);
 }
 
 /* ---- answers ---- */
@@ -231,7 +241,7 @@ static void on_rejected(struct raft *r, struct progress *p, const struct raft_me
 
 void raft_on_append_response(struct raft *r, const struct raft_message *m)
 {
-    int slot = raft_conf_slot(&r->conf, m->from);
+    int slot = raft_slot(r, m->from);
     struct progress *p;
     bool news;
 
@@ -260,7 +270,7 @@ void raft_on_append_response(struct raft *r, const struct raft_message *m)
 
 void raft_on_heartbeat_response(struct raft *r, const struct raft_message *m)
 {
-    int slot = raft_conf_slot(&r->conf, m->from);
+    int slot = raft_slot(r, m->from);
     struct progress *p;
 
     if (r->role != RAFT_LEADER || slot < 0)

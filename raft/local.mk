@@ -2,6 +2,7 @@
 noinst_LIBRARIES += libraft.a
 libraft_a_SOURCES = \
 	raft/conf.c \
+	raft/conf_change.c raft/conf_change.h \
 	raft/election.c \
 	raft/entry.c \
 	raft/follower.c \
@@ -15,13 +16,20 @@ libraft_a_SOURCES = \
 	raft/snapshot.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += test_raft test_raft_snapshot
-TESTS += test_raft test_raft_snapshot
-test_raft_SOURCES = tests/unit/test_raft.c tests/unit/raft_cluster.c tests/unit/raft_cluster.h tests/unit/check.h
+raft_tests = test_raft test_raft_conf test_raft_member test_raft_snapshot
+check_PROGRAMS += $(raft_tests)
+TESTS += $(raft_tests)
+raft_cluster = tests/unit/raft_cluster.c tests/unit/raft_cluster.h tests/unit/check.h
+test_raft_SOURCES = tests/unit/test_raft.c $(raft_cluster)
 test_raft_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_raft_LDADD = libraft.a libcommon.a $(CMOCKA_LIBS)
-test_raft_snapshot_SOURCES = tests/unit/test_raft_snapshot.c tests/unit/raft_cluster.c tests/unit/raft_cluster.h \
-	tests/unit/check.h
+test_raft_conf_SOURCES = tests/unit/test_raft_conf.c tests/unit/check.h
+test_raft_conf_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_raft_conf_LDADD = libraft.a libcommon.a $(CMOCKA_LIBS)
+test_raft_member_SOURCES = tests/unit/test_raft_member.c $(raft_cluster)
+test_raft_member_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_raft_member_LDADD = libraft.a libcommon.a $(CMOCKA_LIBS)
+test_raft_snapshot_SOURCES = tests/unit/test_raft_snapshot.c $(raft_cluster)
 test_raft_snapshot_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_raft_snapshot_LDADD = libraft.a libcommon.a $(CMOCKA_LIBS)
 endif

@@ -39,10 +39,11 @@ struct raft *raft_new(const struct raft_options *options)
     struct raft *r = mem_zero(sizeof *r);
 
     INVARIANT(options->id && options->heartbeat_ticks > 0 && options->election_ticks > options->heartbeat_ticks);
-    INVARIANT(options->inflight_messages_max > 0 && options->conf.voter_count <= RAFT_VOTERS_MAX);
+    INVARIANT(options->inflight_messages_max > 0 && raft_conf_makes_sense(&options->conf));
     INVARIANT(options->hard.term <= RAFT_NUMBER_MAX);
     r->options = *options;
     r->conf = options->conf;
+    raft_conf_members(&r->conf, &r->members);
     r->rng.state = options->random_seed;
     r->term = options->hard.term;
     r->vote = options->hard.vote;
@@ -54,7 +55,7 @@ struct raft *raft_new(const struct raft_options *options)
         r->vote = 0;
     }
     r->options.entries = NULL;
-    for (unsigned i = 0; i < RAFT_VOTERS_MAX; i++)
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         r->progress[i].inflight = mem_alloc(options->inflight_messages_max * sizeof(struct inflight));
     raft_become_follower(r, r->term, 0);
     r->emitted = (struct raft_hard_state){r->term, r->vote, r->log.commit};
@@ -68,7 +69,7 @@ void raft_free(struct raft *r)
     raft_log_fini(&r->log);
     for (size_t i = 0; i < r->forward_count; i++)
         raft_entry_unref(r->forward[i]);
-    for (unsigned i = 0; i < RAFT_VOTERS_MAX; i++)
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         free(r->progress[i].inflight);
     free(r->forward);
     free(r->reads);
@@ -130,14 +131,18 @@ static void on_leader_message(struct raft *r, const struct raft_message *m)
  */
 static enum status on_propose(struct raft *r, const struct raft_message *m)
 {
+    int slot = raft_slot(r, m->from);
+
     if (r->role != RAFT_LEADER || r->transferee || m->term != r->term)
         return ST_NO_LEADER;
     if (m->entry_count && !m->entries)
         return ST_BAD_ARGUMENT;
     for (size_t i = 0; i < m->entry_count; i++)
-        if (!m->entries[i] || m->entries[i]->type != RAFT_ENTRY_NORMAL || !m->entries[i]->len)
+        if (!m->entries[i] || m->entries[i]->type > RAFT_ENTRY_CONF || !m->entries[i]->len)
             return ST_BAD_ARGUMENT;
-    if (!raft_progress_take_proposal(&r->progress[raft_conf_slot(&r->conf, m->from)], m->hint_index, m->context))
+    if (slot < 0)
+        return ST_OK; /* removed: its proposals are none of ours */
+    if (!raft_progress_take_proposal(&r->progress[slot], m->hint_index, m->context))
         return ST_OK;
     return raft_append_proposals(r, m->entries, m->entry_count);
 }
@@ -170,7 +175,8 @@ static bool is_message(const struct raft_message *m)
 enum status raft_step(struct raft *r, const struct raft_message *m)
 {
     INVARIANT(!r->in_ready);
-    if (!is_message(m) || !raft_is_voter(r, m->from) || m->from == r->options.id || m->to != r->options.id)
+    /* From members we do not know (yet) too: our configuration may be the older one. Thesis 4.1 */
+    if (!is_message(m) || !m->from || m->from == r->options.id || m->to != r->options.id)
         return ST_OK;
     if (m->type == RAFT_MSG_PROPOSE || m->type == RAFT_MSG_READ_INDEX || m->type == RAFT_MSG_TRANSFER_LEADER)
         return on_request(r, m);
@@ -240,6 +246,8 @@ void raft_tick(struct raft *r)
         tick_leader(r);
     } else if (++r->election_elapsed >= r->election_timeout) {
         r->election_elapsed = 0;
+        if (!raft_may_campaign(r))
+            r->leader = 0; /* a learner cannot look for another, but it knows that it lost this one */
         raft_start_election(r, r->options.pre_vote, false);
     }
 }
@@ -276,12 +284,18 @@ enum status raft_read_index(struct raft *r, uint64_t context)
 
 enum status raft_transfer_leader(struct raft *r, raft_id to)
 {
-    int slot = raft_conf_slot(&r->conf, to);
+    int slot = raft_slot(r, to);
 
-    if (r->role != RAFT_LEADER)
-        return ST_NOT_LEADER;
+    if (r->role != RAFT_LEADER) {
+        if (!r->leader)
+            return ST_NO_LEADER;
+        raft_emit(r, &r->out, RAFT_MSG_TRANSFER_LEADER, r->leader)->context = to;
+        return ST_OK;
+    }
     if (slot < 0)
         return ST_NOT_FOUND;
+    if (!raft_conf_is_voter(&r->conf, to))
+        return ST_BAD_ARGUMENT;
     if (to == r->options.id || to == r->transferee)
         return ST_OK;
     r->transferee = to;
@@ -291,9 +305,21 @@ enum status raft_transfer_leader(struct raft *r, raft_id to)
     return ST_OK;
 }
 
+void raft_step_down(struct raft *r)
+{
+    if (r->role == RAFT_LEADER)
+        raft_become_follower(r, r->term, 0);
+}
+
+void raft_forget_leader(struct raft *r)
+{
+    if (r->role == RAFT_FOLLOWER)
+        r->leader = 0;
+}
+
 void raft_unreachable(struct raft *r, raft_id id)
 {
-    int slot = raft_conf_slot(&r->conf, id);
+    int slot = raft_slot(r, id);
 
     /* What was in the stream is probably lost: find out where the member stands. */
     if (r->role == RAFT_LEADER && slot >= 0 && r->progress[slot].state == RAFT_REPLICATE)
@@ -302,7 +328,7 @@ void raft_unreachable(struct raft *r, raft_id id)
 
 void raft_snapshot_sent(struct raft *r, raft_id id, raft_index index)
 {
-    int slot = raft_conf_slot(&r->conf, id);
+    int slot = raft_slot(r, id);
     struct progress *p = slot < 0 ? NULL : &r->progress[slot];
 
     if (r->role != RAFT_LEADER || !p || p->state != RAFT_SNAPSHOT)
@@ -319,7 +345,7 @@ enum status raft_restore(struct raft *r, raft_index index, raft_term term, const
     if (r->role == RAFT_LEADER || !raft_wants_snapshot(r, index, term))
         return ST_STALE;
     raft_log_reset(&r->log, index, term);
-    r->conf = *conf;
+    raft_switch_conf(r, conf);
     if (r->leader)
         raft_emit(r, &r->out, RAFT_MSG_APPEND_RESPONSE, r->leader)->index = index;
     return ST_OK;
@@ -380,7 +406,7 @@ const struct raft_conf *raft_get_conf(const struct raft *r)
 
 enum status raft_get_progress(const struct raft *r, raft_id id, struct raft_progress *ret_progress)
 {
-    int slot = raft_conf_slot(&r->conf, id);
+    int slot = raft_slot(r, id);
     const struct progress *p;
 
     if (r->role != RAFT_LEADER)

@@ -38,7 +38,7 @@ struct raft; /* opaque; private parts in raft/internal.h */
 /* Numbers as in raftpb (they are stored). */
 enum raft_entry_type {
     RAFT_ENTRY_NORMAL = 0, /* a command; an empty one is a new leader's no-op */
-    RAFT_ENTRY_CONF = 2,   /* a change of the configuration; its meaning belongs to the membership code */
+    RAFT_ENTRY_CONF = 2,   /* a change of the configuration: raft/conf_change.h */
 };
 
 struct raft_entry {
@@ -62,9 +62,17 @@ void raft_entry_unref(struct raft_entry *e); /* NULL is fine */
 
 /* ---- configuration and state ------------------------------------------------------------------- */
 
+/* Sets of distinct members, none of them 0. Those that are zero-filled are empty. */
 struct raft_conf {
-    raft_id voters[RAFT_VOTERS_MAX]; /* distinct, non-zero */
+    raft_id voters[RAFT_VOTERS_MAX];
     unsigned voter_count;
+    raft_id outgoing[RAFT_VOTERS_MAX]; /* joint: the voters of before; decisions need a majority of these too */
+    unsigned outgoing_count;
+    raft_id learners[RAFT_LEARNERS_MAX]; /* get entries, do not count; none of them votes */
+    unsigned learner_count;
+    raft_id learners_next[RAFT_VOTERS_MAX]; /* joint: of the outgoing, become learners when it is left */
+    unsigned learner_next_count;
+    bool auto_leave; /* joint: the leader leaves it as soon as it can */
 };
 
 /* What must survive a crash besides the log. A changed commit alone needs no sync. */
@@ -78,11 +86,12 @@ enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER 
 
 struct raft_options {
     raft_id id;
-    struct raft_conf conf;       /* as of the log's beginning (snapshot_index) */
+    struct raft_conf conf;       /* as of `applied` */
     unsigned election_ticks;     /* T: an election starts after T..2T-1 ticks without a leader; > heartbeat_ticks */
     unsigned heartbeat_ticks;    /* a leader's heartbeat each so many ticks; >= 1 */
     bool pre_vote;               /* thesis 9.6 */
     bool check_quorum;           /* thesis 6.2: a leader that hears no quorum for T ticks steps down */
+    bool step_down_on_removal;   /* a leader that is no voter any more does; else it goes on until another is elected */
     uint64_t random_seed;        /* of the election timeouts */
     size_t message_bytes_max;    /* entries in one message (always at least one entry), with RAFT_ENTRY_OVERHEAD_BYTES each */
     unsigned inflight_messages_max;
@@ -110,7 +119,7 @@ enum raft_message_type {
     RAFT_MSG_APPEND = 3,               /* leader -> follower: entries after (index, log_term), commit */
     RAFT_MSG_APPEND_RESPONSE = 4,      /* index: last entry held; reject: hint_index, hint_term */
     RAFT_MSG_VOTE = 5,                 /* index, log_term: the candidate's last entry; transfer flag */
-    RAFT_MSG_VOTE_RESPONSE = 6,        /* reject */
+    RAFT_MSG_VOTE_RESPONSE = 6,        /* reject: commit, with hint_term the term of that entry */
     RAFT_MSG_SNAPSHOT = 7,             /* leader -> follower: a snapshot at (index, log_term) or later follows by other means */
     RAFT_MSG_HEARTBEAT = 8,            /* commit; context: a ReadIndex round, 0 none */
     RAFT_MSG_HEARTBEAT_RESPONSE = 9,   /* context */
@@ -119,7 +128,7 @@ enum raft_message_type {
     RAFT_MSG_READ_INDEX = 15,          /* follower -> leader: context as the follower chose it */
     RAFT_MSG_READ_INDEX_RESPONSE = 16, /* leader -> follower: index, context */
     RAFT_MSG_PRE_VOTE = 17,
-    RAFT_MSG_PRE_VOTE_RESPONSE = 18,
+    RAFT_MSG_PRE_VOTE_RESPONSE = 18,   /* as for a vote */
 };
 
 struct raft_message {
@@ -149,13 +158,17 @@ enum status raft_step(struct raft *r, const struct raft_message *m);
 
 /* One unit of time passed. */
 void raft_tick(struct raft *r);
-/* Start an election now (a single node does at start, a test when it likes). */
+/*
+ * Start an election now (a single node does at start, a test when it likes). Nothing happens on a learner, a removed node,
+ * or one that has yet to apply a change of the configuration that it knows to be committed.
+ */
 void raft_campaign(struct raft *r);
 
 /*
  * Propose entries: a leader appends them and sets term and index, a follower forwards them. The core takes
  * references if it answers ST_OK. ST_NO_LEADER: nobody to give them to (also during a transfer);
- * ST_TOO_MANY_REQUESTS: uncommitted_bytes_max. ST_OK promises nothing: a proposal may be lost, the owner
+ * ST_TOO_MANY_REQUESTS: uncommitted_bytes_max. A change of the configuration (raft/conf_change.h) comes alone, and on a
+ * leader: ST_CONF_PENDING, or what raft_conf_changed says of it. ST_OK promises nothing: a proposal may be lost, the owner
  * waits for it to come back committed, with a deadline.
  */
 enum status raft_propose(struct raft *r, struct raft_entry *const *entries, size_t count) MUST_CHECK;
@@ -167,8 +180,16 @@ enum status raft_propose(struct raft *r, struct raft_entry *const *entries, size
  */
 enum status raft_read_index(struct raft *r, uint64_t context) MUST_CHECK;
 
-/* Give leadership to `to` (thesis 3.10); proposals are refused until it took over or T ticks passed. */
+/*
+ * Give leadership to the voter `to` (thesis 3.10); proposals are refused until it took over or T ticks passed. A follower
+ * asks its leader to. ST_NO_LEADER: nobody to ask; ST_NOT_FOUND: no member; ST_BAD_ARGUMENT: a learner.
+ */
 enum status raft_transfer_leader(struct raft *r, raft_id to) MUST_CHECK;
+
+/* A leader gives up at once, without an heir: its owner knows that it can lead no longer (a disk that stalls). */
+void raft_step_down(struct raft *r);
+/* A follower takes its leader for lost: it grants votes, and pre-votes, without waiting for the lease to end. */
+void raft_forget_leader(struct raft *r);
 
 /* The transport could not deliver to this member: stop streaming to it, probe. */
 void raft_unreachable(struct raft *r, raft_id id);
@@ -245,7 +266,7 @@ struct raft_status {
 void raft_get_status(const struct raft *r, struct raft_status *ret_status);
 const struct raft_conf *raft_get_conf(const struct raft *r);
 
-/* A leader's view of a member; ST_NOT_FOUND if it is none of ours, ST_NOT_LEADER on others. */
+/* A leader's view of a member (a learner too); ST_NOT_FOUND if it is none of ours, ST_NOT_LEADER on others. */
 enum raft_progress_state { RAFT_PROBE, RAFT_REPLICATE, RAFT_SNAPSHOT };
 struct raft_progress {
     raft_index match, next;

@@ -32,8 +32,12 @@ void raft_add_read_state(struct raft *r, uint64_t context, raft_index index)
  */
 void raft_begin_read_round(struct raft *r)
 {
-    size_t i = r->read_count;
+    size_t i;
 
+    if (r->reads_recount && r->role == RAFT_LEADER)
+        raft_confirm_reads(r);
+    r->reads_recount = false;
+    i = r->read_count;
     if (r->role != RAFT_LEADER || !r->read_count || r->reads[r->read_count - 1].round)
         return;
     if (raft_log_term(&r->log, r->log.commit) != r->term)
@@ -44,20 +48,19 @@ void raft_begin_read_round(struct raft *r)
         r->reads[i - 1].index = r->log.commit;
         i--;
     }
-    if (r->conf.voter_count == 1)
-        raft_confirm_reads(r);
-    else
+    raft_confirm_reads(r); /* alone, we are a quorum */
+    if (r->read_count)
         raft_send_heartbeats(r, r->read_round);
 }
 
 void raft_confirm_reads(struct raft *r)
 {
-    uint64_t rounds[RAFT_VOTERS_MAX] = {0}, confirmed;
+    uint64_t rounds[RAFT_MEMBERS_MAX] = {0}, confirmed;
     size_t done = 0;
 
-    for (unsigned i = 0; i < r->conf.voter_count; i++)
-        rounds[i] = r->conf.voters[i] == r->options.id ? r->read_round : r->progress[i].read_round;
-    confirmed = raft_conf_reached(&r->conf, rounds);
+    for (unsigned i = 0; i < r->members.count; i++)
+        rounds[i] = r->members.ids[i] == r->options.id ? r->read_round : r->progress[i].read_round;
+    confirmed = raft_conf_reached(&r->conf, &r->members, rounds);
     for (; done < r->read_count && r->reads[done].round && r->reads[done].round <= confirmed; done++) {
         const struct pending_read *read = &r->reads[done];
         if (read->from == r->options.id) {

@@ -5,8 +5,8 @@
 #include "raft/internal.h"
 
 /*
- * Proposals for the leader, in messages that the transport takes; without a leader they are dropped, and their client's
- * deadline answers.
+ * Proposals for the leader, in messages that the transport takes, a change of the configuration in one of its own: it may
+ * be refused. Without a leader they are dropped, and their client's deadline answers.
  */
 static void fill_forward(struct raft *r)
 {
@@ -17,7 +17,8 @@ static void fill_forward(struct raft *r)
         size_t bytes = 0;
         do
             bytes += raft_entry_bytes(r->forward[to++]);
-        while (to < r->forward_count && bytes + raft_entry_bytes(r->forward[to]) <= r->options.message_bytes_max);
+        while (to < r->forward_count && bytes + raft_entry_bytes(r->forward[to]) <= r->options.message_bytes_max &&
+               r->forward[to - 1]->type == RAFT_ENTRY_NORMAL && r->forward[to]->type == RAFT_ENTRY_NORMAL);
         m->context = ++r->forward_messages;
         m->hint_index = r->forward_life;
         m->entries = r->forward + from;
@@ -53,6 +54,7 @@ bool raft_ready(struct raft *r, struct raft_ready *ret_ready)
     struct raft_ready rd = {0};
 
     INVARIANT(!r->in_ready);
+    raft_maybe_leave_joint(r);
     raft_begin_read_round(r);
     raft_fill_appends(r);
     fill_forward(r);

@@ -19,6 +19,7 @@ static struct raft *make_core(struct cluster *c, unsigned i)
         .heartbeat_ticks = 1,
         .pre_vote = true,
         .check_quorum = true,
+        .step_down_on_removal = true,
         .random_seed = rng_next(&c->rng),
         .message_bytes_max = 64, /* tiny, so that every boundary is crossed */
         .inflight_messages_max = 4,
@@ -32,7 +33,7 @@ static struct raft *make_core(struct cluster *c, unsigned i)
         .entry_count = (size_t)(node->last - node->snapshot_index),
     };
 
-    for (unsigned k = 0; k < c->n; k++)
+    for (unsigned k = 0; k < c->voters; k++)
         o.conf.voters[o.conf.voter_count++] = k + 1;
     node->applied = node->snapshot_index;
     return raft_new(&o);
@@ -40,8 +41,14 @@ static struct raft *make_core(struct cluster *c, unsigned i)
 
 void cluster_init(struct cluster *c, unsigned n, uint64_t seed)
 {
+    cluster_init_some(c, n, n, seed);
+}
+
+void cluster_init_some(struct cluster *c, unsigned n, unsigned voters, uint64_t seed)
+{
     memset(c, 0, sizeof *c);
     c->n = n;
+    c->voters = voters;
     c->rng.state = seed;
     c->next_context = 1;
     for (unsigned i = 0; i < n; i++) {
@@ -66,7 +73,7 @@ static struct raft_message message_copy(const struct raft_message *m)
         raft_entry_ref(copy.entries[i]);
         /* A proposal that is delivered twice must not be the same object: its index is set by the leader. */
         if (m->type == RAFT_MSG_PROPOSE) {
-            struct raft_entry *fresh = raft_entry_new(RAFT_ENTRY_NORMAL, m->entries[i]->len);
+            struct raft_entry *fresh = raft_entry_new((enum raft_entry_type)m->entries[i]->type, m->entries[i]->len);
             memcpy(fresh->data, m->entries[i]->data, fresh->len);
             raft_entry_unref(copy.entries[i]);
             copy.entries[i] = fresh;
@@ -142,6 +149,19 @@ static void check_leader(struct cluster *c, unsigned i)
     assert_int_equal(c->leader_of_term[st.hard.term], st.id);
 }
 
+/* What a change does not allow, it allows nowhere: all nodes come to the same. */
+static void apply_conf(struct cluster_node *node, const struct raft_entry *e)
+{
+    struct raft_conf_change change;
+    struct raft_conf conf;
+
+    if (e->type != RAFT_ENTRY_CONF)
+        return;
+    assert_int_equal(raft_conf_change_decode(e, &change), ST_OK);
+    if (raft_apply_conf_change(node->raft, &change, &conf) == ST_OK)
+        assert_memory_equal(&conf, raft_get_conf(node->raft), sizeof conf);
+}
+
 /* A read may not be answered below what was committed, anywhere, when it was asked. */
 static void check_read(struct cluster *c, struct cluster_node *node, const struct raft_read_state *read)
 {
@@ -202,6 +222,7 @@ void cluster_run(struct cluster *c, unsigned i, bool sync)
         for (size_t k = 0; k < rd.committed_count; k++) {
             assert_int_equal(rd.committed[k]->index, node->applied + 1);
             check_committed(c, rd.committed[k]);
+            apply_conf(node, rd.committed[k]);
             node->applied++;
         }
         for (size_t k = 0; k < rd.read_count; k++)
@@ -232,6 +253,12 @@ static void install(struct cluster *c, unsigned i, raft_index index, raft_term t
     c->snapshots_installed++;
 }
 
+/* All else is taken, or ignored. */
+static bool may_refuse(const struct raft_message *m)
+{
+    return m->type == RAFT_MSG_PROPOSE || m->type == RAFT_MSG_READ_INDEX || m->type == RAFT_MSG_TRANSFER_LEADER;
+}
+
 static void step(struct cluster *c, const struct raft_message *m)
 {
     unsigned to = (unsigned)m->to - 1, from = (unsigned)m->from - 1;
@@ -243,7 +270,7 @@ static void step(struct cluster *c, const struct raft_message *m)
         return;
     }
     if (raft_step(c->nodes[to].raft, m) != ST_OK)
-        assert_true(m->type == RAFT_MSG_PROPOSE || m->type == RAFT_MSG_READ_INDEX);
+        assert_true(may_refuse(m));
     if (m->type != RAFT_MSG_SNAPSHOT)
         return;
     raft_get_status(c->nodes[to].raft, &st);
@@ -346,6 +373,30 @@ bool cluster_propose(struct cluster *c, unsigned i, const char *text)
     taken = c->nodes[i].up && raft_propose(c->nodes[i].raft, &e, 1) == ST_OK;
     raft_entry_unref(e);
     return taken;
+}
+
+enum status cluster_change(struct cluster *c, unsigned i, enum raft_transition transition, const char *changes)
+{
+    struct raft_conf_change change = {.transition = transition};
+    struct raft_entry *e;
+    enum status st;
+
+    for (const char *p = changes; *p; p += strcspn(p, " "), p += strspn(p, " ")) {
+        enum raft_change_type type = *p == 'v'   ? RAFT_CHANGE_ADD_VOTER :
+                                     *p == 'l' ? RAFT_CHANGE_ADD_LEARNER :
+                                     *p == 'r' ? RAFT_CHANGE_REMOVE :
+                                                 RAFT_CHANGE_UPDATE;
+        change.changes[change.count++] = (struct raft_change){type, strtoull(p + 1, NULL, 10)};
+    }
+    e = raft_conf_change_encode(&change);
+    st = c->nodes[i].up ? raft_propose(c->nodes[i].raft, &e, 1) : ST_NO_LEADER;
+    raft_entry_unref(e);
+    return st;
+}
+
+const struct raft_conf *cluster_conf(const struct cluster *c, unsigned i)
+{
+    return raft_get_conf(c->nodes[i].raft);
 }
 
 void cluster_ask(struct cluster *c, unsigned i)

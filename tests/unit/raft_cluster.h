@@ -10,9 +10,10 @@
 #include <stdbool.h>
 
 #include "common/rng.h"
+#include "raft/conf_change.h"
 #include "raft/raft.h"
 
-#define CLUSTER_NODES_MAX 5
+#define CLUSTER_NODES_MAX 7
 #define CLUSTER_LOG_MAX 4096
 #define CLUSTER_POOL_MAX 8192
 
@@ -48,6 +49,7 @@ struct cluster_node {
 
 struct cluster {
     unsigned n;
+    unsigned voters; /* of them, in the configuration that every log begins with */
     struct cluster_node nodes[CLUSTER_NODES_MAX];
     struct raft_message pool[CLUSTER_POOL_MAX];
     size_t pool_count;
@@ -64,6 +66,8 @@ struct cluster {
 };
 
 void cluster_init(struct cluster *c, unsigned n, uint64_t seed);
+/* n nodes, of which the first `voters` are members. */
+void cluster_init_some(struct cluster *c, unsigned n, unsigned voters, uint64_t seed);
 void cluster_fini(struct cluster *c);
 
 /* Take the node's ready batches; stored ones complete at once if sync. */
@@ -81,6 +85,9 @@ void cluster_restart(struct cluster *c, unsigned node);
 /* Forget the node's log up to index, which it has applied: its store has that. */
 void cluster_compact(struct cluster *c, unsigned node, raft_index index);
 bool cluster_propose(struct cluster *c, unsigned node, const char *text);
+/* "v4 l5 r1": the changes of one entry (none: leave). */
+enum status cluster_change(struct cluster *c, unsigned node, enum raft_transition transition, const char *changes);
+const struct raft_conf *cluster_conf(const struct cluster *c, unsigned node);
 void cluster_ask(struct cluster *c, unsigned node);
 /* -1: none */
 int cluster_leader(const struct cluster *c);
