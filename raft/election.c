@@ -12,6 +12,7 @@ static void reset(struct raft *r, raft_term term)
     r->election_elapsed = r->heartbeat_elapsed = 0;
     r->election_timeout = r->options.election_ticks + (unsigned)rng_below(&r->rng, r->options.election_ticks);
     r->transferee = 0;
+    r->newest.from = r->pull.from = r->asked.from = 0;
     r->uncommitted_bytes = 0;
     raft_drop_reads(r);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
@@ -100,6 +101,12 @@ void raft_on_vote(struct raft *r, const struct raft_message *m)
     } else {
         answer->commit = r->log.commit;
         answer->hint_term = raft_log_term(&r->log, r->log.commit);
+        if (pre && free_to && r->options.pull_log) {
+            answer->index = raft_log_last(&r->log);
+            answer->log_term = raft_log_last_term(&r->log);
+            if (r->term < m->term - 1)
+                answer->term = m->term - 1; /* theirs: from an older one they would not hear it */
+        }
     }
     if (granted && !pre) {
         r->vote = m->from;
@@ -116,6 +123,7 @@ void raft_on_vote_response(struct raft *r, const struct raft_message *m)
     bool committed = m->reject && m->hint_term && raft_log_term(&r->log, m->commit) == m->hint_term;
     bool fits = (r->role == RAFT_PRE_CANDIDATE && m->type == RAFT_MSG_PRE_VOTE_RESPONSE) ||
                 (r->role == RAFT_CANDIDATE && m->type == RAFT_MSG_VOTE_RESPONSE);
+    raft_id source;
 
     if (committed && r->role != RAFT_LEADER && m->commit > r->log.commit)
         r->log.commit = m->commit;
@@ -125,5 +133,10 @@ void raft_on_vote_response(struct raft *r, const struct raft_message *m)
     if (r->role == RAFT_PRE_CANDIDATE && !m->reject && m->term != r->term + 1)
         return;
     r->votes[slot] = m->reject ? VOTE_REJECTED : VOTE_GRANTED;
+    if (m->reject)
+        raft_note_newer_log(r, m);
+    source = r->role == RAFT_PRE_CANDIDATE ? raft_pull_source(r) : 0;
     decide(r, false);
+    if (source)
+        raft_pull(r, source);
 }

@@ -3,7 +3,7 @@
 #include "raft/internal.h"
 
 /* Appends come from outside: indexes in sequence, terms that never fall and are not of the future. */
-static bool entries_make_sense(const struct raft_message *m)
+bool raft_entries_make_sense(const struct raft_message *m)
 {
     raft_term term = m->log_term;
 
@@ -20,7 +20,7 @@ static bool entries_make_sense(const struct raft_message *m)
     return true;
 }
 
-static void commit_to(struct raft *r, raft_index index)
+void raft_commit_to(struct raft *r, raft_index index)
 {
     if (index > raft_log_last(&r->log))
         index = raft_log_last(&r->log);
@@ -38,7 +38,7 @@ static struct raft_message *answer_append(struct raft *r, const struct raft_mess
 }
 
 /* Append what is new; an entry that differs is replaced with all behind it. False: it would touch what is committed. */
-static bool merge_entries(struct raft *r, const struct raft_message *m)
+bool raft_merge_entries(struct raft *r, const struct raft_message *m)
 {
     for (size_t i = 0; i < m->entry_count; i++) {
         struct raft_entry *e = m->entries[i];
@@ -62,17 +62,17 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
     struct raft_message *answer;
     raft_index last_new;
 
-    if (!entries_make_sense(m))
+    if (!raft_entries_make_sense(m))
         return;
     if (m->index < r->log.commit) {
         answer_append(r, m, r->log.commit);
         return;
     }
     if (m->index <= raft_log_last(&r->log) && raft_log_term(&r->log, m->index) == m->log_term) {
-        if (!merge_entries(r, m))
+        if (!raft_merge_entries(r, m))
             return;
         last_new = m->index + m->entry_count;
-        commit_to(r, m->commit < last_new ? m->commit : last_new);
+        raft_commit_to(r, m->commit < last_new ? m->commit : last_new);
         answer_append(r, m, last_new);
         return;
     }
@@ -86,7 +86,7 @@ void raft_on_heartbeat(struct raft *r, const struct raft_message *m)
 {
     struct raft_message *answer;
 
-    commit_to(r, m->commit);
+    raft_commit_to(r, m->commit);
     if (m->hint_index > r->everywhere)
         r->everywhere = m->hint_index;
     answer = raft_emit(r, &r->out, RAFT_MSG_HEARTBEAT_RESPONSE, m->from);
@@ -106,6 +106,6 @@ void raft_on_snapshot(struct raft *r, const struct raft_message *m)
 {
     if (!m->log_term || m->log_term > m->term || raft_wants_snapshot(r, m->index, m->log_term))
         return;
-    commit_to(r, m->index);
+    raft_commit_to(r, m->index);
     answer_append(r, m, r->log.commit);
 }

@@ -103,7 +103,8 @@ struct progress {
     raft_index match, next;
     enum raft_progress_state state;
     bool paused;            /* RAFT_PROBE: one append is out, wait for its answer or a heartbeat's */
-    bool active;            /* heard from since the last quorum check */
+    bool active;            /* heard from in the last election_ticks */
+    unsigned silent;        /* ticks since then, of a leader */
     raft_index lacks;       /* RAFT_PROBE: it said that it does not hold this entry of ours; 0: none */
     raft_index sent_commit; /* the newest commit index that an append carried */
     uint64_t read_round;    /* the newest round of heartbeats that it answered */
@@ -115,6 +116,11 @@ struct progress {
 };
 
 void raft_progress_reset(struct progress *p, raft_index next);
+static inline void raft_progress_heard(struct progress *p)
+{
+    p->active = true;
+    p->silent = 0;
+}
 void raft_progress_probe(struct progress *p);
 void raft_progress_replicate(struct progress *p);
 /* Entries up to index are held there. False: old news. */
@@ -158,6 +164,20 @@ struct raft {
     struct progress progress[RAFT_MEMBERS_MAX];
     raft_index everywhere;    /* what every member holds, as the leader last said */
     raft_id transferee;
+    struct {
+        raft_id from;
+        raft_index index;
+        raft_term term;
+    } newest;                 /* the newest log that refused our pre-vote; from 0: none did */
+    struct {
+        raft_id from;
+        raft_index behind;
+    } pull;                   /* whose entries we wait for, and behind which of ours; from 0: nobody's */
+    struct {
+        raft_id from;
+        raft_index behind;
+        raft_term term;
+    } asked;                  /* who waits for ours; from 0: nobody */
     size_t uncommitted_bytes; /* leader: proposed in this term and not committed */
     uint64_t read_round;      /* of heartbeats; never goes back, so an old answer confirms nothing new */
     struct pending_read *reads;
@@ -218,14 +238,32 @@ void raft_send_heartbeats(struct raft *r, uint64_t round);
 void raft_maybe_commit(struct raft *r);
 void raft_on_append_response(struct raft *r, const struct raft_message *m);
 void raft_on_heartbeat_response(struct raft *r, const struct raft_message *m);
-bool raft_has_quorum(struct raft *r);
+/* One more tick without hearing of them, but for those that were heard of: is it still a quorum? */
+bool raft_hears_quorum(struct raft *r);
+/* How many entries from `next` on make one message. */
+size_t raft_count_for_message(const struct raft *r, raft_index next);
 /* Appends for whoever can take some: into the ready batch. */
 void raft_fill_appends(struct raft *r);
 
 /* follower.c */
+/* Entries come from outside: indexes in sequence, terms that never fall and are not of the future. */
+bool raft_entries_make_sense(const struct raft_message *m);
+/* Append what is new; an entry that differs is replaced with all behind it. False: it would touch what is committed. */
+bool raft_merge_entries(struct raft *r, const struct raft_message *m);
+void raft_commit_to(struct raft *r, raft_index index);
 void raft_on_append(struct raft *r, const struct raft_message *m);
 void raft_on_heartbeat(struct raft *r, const struct raft_message *m);
 void raft_on_snapshot(struct raft *r, const struct raft_message *m);
+
+/* pull.c */
+/* Our pre-vote was refused by one with a newer log. */
+void raft_note_newer_log(struct raft *r, const struct raft_message *m);
+/* Whose log to fetch: 0 if nobody's is newer, or no quorum answered. */
+raft_id raft_pull_source(const struct raft *r);
+void raft_pull(struct raft *r, raft_id from);
+void raft_on_pull(struct raft *r, const struct raft_message *m);
+void raft_on_pull_response(struct raft *r, const struct raft_message *m);
+void raft_fill_pull_response(struct raft *r);
 
 /* read.c */
 void raft_queue_read(struct raft *r, raft_id from, uint64_t context);

@@ -116,16 +116,19 @@ void raft_maybe_commit(struct raft *r)
     r->log.commit = reached;
 }
 
-bool raft_has_quorum(struct raft *r)
+bool raft_hears_quorum(struct raft *r)
 {
     bool active[RAFT_MEMBERS_MAX];
 
     for (unsigned i = 0; i < r->members.count; i++) {
         struct progress *p = &r->progress[i];
+        if (p->silent < r->options.election_ticks)
+            p->silent++;
+        else
+            p->active = false;
         active[i] = p->active || r->members.ids[i] == r->options.id;
         if (!active[i] && p->state == RAFT_REPLICATE)
             raft_progress_probe(p); /* nobody takes what is streamed, and nothing is to be kept for it */
-        p->active = false;
     }
     return raft_conf_has_quorum(&r->conf, &r->members, active);
 }
@@ -145,7 +148,6 @@ static void announce_snapshot(struct raft *r, struct progress *p, raft_id to)
     p->state = RAFT_SNAPSHOT;
 }
 
-/* How many entries from `next` on make one message. */
 static size_t count_for_message(const struct raft *r, raft_index next, size_t *ret_bytes)
 {
     size_t bytes = 0, count = 0;
@@ -159,6 +161,13 @@ static size_t count_for_message(const struct raft *r, raft_index next, size_t *r
     }
     *ret_bytes = bytes;
     return count;
+}
+
+size_t raft_count_for_message(const struct raft *r, raft_index next)
+{
+    size_t bytes;
+
+    return count_for_message(r, next, &bytes);
 }
 
 /*
@@ -248,7 +257,7 @@ void raft_on_append_response(struct raft *r, const struct raft_message *m)
     if (r->role != RAFT_LEADER || slot < 0)
         return;
     p = &r->progress[slot];
-    p->active = true;
+    raft_progress_heard(p);
     if (m->reject) {
         on_rejected(r, p, m);
         return;
@@ -276,7 +285,7 @@ void raft_on_heartbeat_response(struct raft *r, const struct raft_message *m)
     if (r->role != RAFT_LEADER || slot < 0)
         return;
     p = &r->progress[slot];
-    p->active = true;
+    raft_progress_heard(p);
     p->paused = false;
     /* It lives, but an answer was lost: let one append through, its answer tells where the follower stands. */
     if (p->state == RAFT_REPLICATE && p->match < raft_log_last(&r->log) && raft_progress_is_full(p, &r->options))

@@ -85,13 +85,18 @@ void raft_free(struct raft *r)
 static bool enter_newer_term(struct raft *r, const struct raft_message *m)
 {
     bool from_leader = m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_HEARTBEAT || m->type == RAFT_MSG_SNAPSHOT;
+    bool asked_in_vain;
 
-    if ((m->type == RAFT_MSG_VOTE || m->type == RAFT_MSG_PRE_VOTE) && !m->transfer && raft_in_lease(r))
+    if ((m->type == RAFT_MSG_VOTE || m->type == RAFT_MSG_PRE_VOTE || m->type == RAFT_MSG_PULL) && !m->transfer &&
+        raft_in_lease(r))
         return false;
     /* Neither asking nor agreeing to an election that may never come moves the term. */
     if (m->type == RAFT_MSG_PRE_VOTE || (m->type == RAFT_MSG_PRE_VOTE_RESPONSE && !m->reject))
         return true;
+    asked_in_vain = r->options.pull_log && r->role == RAFT_PRE_CANDIDATE && m->type == RAFT_MSG_PRE_VOTE_RESPONSE;
     raft_become_follower(r, m->term, from_leader ? m->from : 0);
+    if (asked_in_vain)
+        r->election_elapsed = r->election_timeout - 1; /* for a term that is over: again with the next tick */
     return true;
 }
 
@@ -166,7 +171,8 @@ static enum status on_request(struct raft *r, const struct raft_message *m)
 
 static bool is_message(const struct raft_message *m)
 {
-    bool known = (m->type >= RAFT_MSG_PROPOSE && m->type <= RAFT_MSG_HEARTBEAT_RESPONSE) ||
+    bool known = m->type == RAFT_MSG_PULL || m->type == RAFT_MSG_PULL_RESPONSE ||
+                 (m->type >= RAFT_MSG_PROPOSE && m->type <= RAFT_MSG_HEARTBEAT_RESPONSE) ||
                  (m->type >= RAFT_MSG_TRANSFER_LEADER && m->type <= RAFT_MSG_PRE_VOTE_RESPONSE);
 
     return known && m->term <= RAFT_NUMBER_MAX && m->log_term <= RAFT_NUMBER_MAX;
@@ -214,6 +220,12 @@ enum status raft_step(struct raft *r, const struct raft_message *m)
         if (r->role == RAFT_FOLLOWER && m->from == r->leader)
             raft_start_election(r, false, true);
         break;
+    case RAFT_MSG_PULL:
+        raft_on_pull(r, m);
+        break;
+    case RAFT_MSG_PULL_RESPONSE:
+        raft_on_pull_response(r, m);
+        break;
     default:
         break;
     }
@@ -227,11 +239,11 @@ static void tick_leader(struct raft *r)
     if (++r->election_elapsed >= r->options.election_ticks) {
         r->election_elapsed = 0;
         r->transferee = 0; /* it did not come to pass */
-        if (r->options.check_quorum && !raft_has_quorum(r)) {
-            raft_trace(r, "%llx hears no quorum and steps down", (unsigned long long)r->options.id);
-            raft_become_follower(r, r->term, 0);
-            return;
-        }
+    }
+    if (!raft_hears_quorum(r) && r->options.check_quorum) {
+        raft_trace(r, "%llx hears no quorum and steps down", (unsigned long long)r->options.id);
+        raft_become_follower(r, r->term, 0);
+        return;
     }
     if (++r->heartbeat_elapsed >= r->options.heartbeat_ticks) {
         r->heartbeat_elapsed = 0;

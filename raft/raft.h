@@ -92,6 +92,7 @@ struct raft_options {
     bool pre_vote;               /* thesis 9.6 */
     bool check_quorum;           /* thesis 6.2: a leader that hears no quorum for T ticks steps down */
     bool step_down_on_removal;   /* a leader that is no voter any more does; else it goes on until another is elected */
+    bool pull_log;               /* raft/pull.c: who reaches a quorum, and only lacks entries, fetches them and is elected */
     uint64_t random_seed;        /* of the election timeouts */
     size_t message_bytes_max;    /* entries in one message (always at least one entry), with RAFT_ENTRY_OVERHEAD_BYTES each */
     unsigned inflight_messages_max;
@@ -128,7 +129,10 @@ enum raft_message_type {
     RAFT_MSG_READ_INDEX = 15,          /* follower -> leader: context as the follower chose it */
     RAFT_MSG_READ_INDEX_RESPONSE = 16, /* leader -> follower: index, context */
     RAFT_MSG_PRE_VOTE = 17,
-    RAFT_MSG_PRE_VOTE_RESPONSE = 18,   /* as for a vote */
+    RAFT_MSG_PRE_VOTE_RESPONSE = 18,   /* as for a vote; pull_log: index, log_term, the last entry of a newer log */
+    /* Our own (pull_log). */
+    RAFT_MSG_PULL = 32,                /* to a newer log: what is behind (index, log_term)? */
+    RAFT_MSG_PULL_RESPONSE = 33,       /* entries, commit; hint_index, hint_term: the last one; or reject, as for an append */
 };
 
 struct raft_message {
@@ -272,7 +276,7 @@ struct raft_progress {
     raft_index match, next;
     enum raft_progress_state state;
     unsigned inflight;
-    bool active; /* heard from since the last quorum check */
+    bool active; /* heard from in the last election_ticks */
 };
 enum status raft_get_progress(const struct raft *r, raft_id id, struct raft_progress *ret_progress);
 

@@ -57,6 +57,7 @@ bool raft_ready(struct raft *r, struct raft_ready *ret_ready)
     raft_maybe_leave_joint(r);
     raft_begin_read_round(r);
     raft_fill_appends(r);
+    raft_fill_pull_response(r);
     fill_forward(r);
     fill_storage(r, &rd);
     fill_committed(r, &rd);

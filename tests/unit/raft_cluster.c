@@ -20,8 +20,9 @@ static struct raft *make_core(struct cluster *c, unsigned i)
         .pre_vote = true,
         .check_quorum = true,
         .step_down_on_removal = true,
+        .pull_log = !c->no_pull,
         .random_seed = rng_next(&c->rng),
-        .message_bytes_max = 64, /* tiny, so that every boundary is crossed */
+        .message_bytes_max = c->message_bytes_max ? c->message_bytes_max : 64, /* tiny, so that every boundary is crossed */
         .inflight_messages_max = 4,
         .inflight_bytes_max = 256,
         .uncommitted_bytes_max = 4096,
@@ -46,7 +47,12 @@ void cluster_init(struct cluster *c, unsigned n, uint64_t seed)
 
 void cluster_init_some(struct cluster *c, unsigned n, unsigned voters, uint64_t seed)
 {
+    bool no_pull = c->no_pull;
+    size_t message_bytes_max = c->message_bytes_max;
+
     memset(c, 0, sizeof *c);
+    c->no_pull = no_pull;
+    c->message_bytes_max = message_bytes_max;
     c->n = n;
     c->voters = voters;
     c->rng.state = seed;

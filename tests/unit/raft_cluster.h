@@ -49,6 +49,9 @@ struct cluster_node {
 
 struct cluster {
     unsigned n;
+    /* Of the cores made from now on; kept by cluster_init. */
+    bool no_pull;             /* plain Raft */
+    size_t message_bytes_max; /* 0: tiny */
     unsigned voters; /* of them, in the configuration that every log begins with */
     struct cluster_node nodes[CLUSTER_NODES_MAX];
     struct raft_message pool[CLUSTER_POOL_MAX];
