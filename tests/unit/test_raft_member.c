@@ -199,6 +199,33 @@ static void a_removed_leader_steps_down_and_the_rest_goes_on(void **state)
     cluster_fini(&c);
 }
 
+/* It has the longer log, and its vote is still needed by who does not know that it is not. */
+static void a_removed_leader_tells_who_it_refuses_what_is_committed(void **state)
+{
+    (void)state;
+    c.no_pull = true;
+    begin(2, 2, 17);
+    tick_all(2);
+    assert_int_equal(cluster_change(&c, 0, RAFT_TRANSITION_AUTO, "r1"), ST_OK);
+    cluster_run(&c, 0, true);
+    while (c.pool_count && c.pool[0].to == 2)
+        cluster_deliver(&c, 0, false);
+    cluster_run(&c, 1, true);
+    assert_true(cluster_propose(&c, 0, "one more"));
+    while (c.pool_count)
+        cluster_deliver(&c, 0, false);
+    cluster_run(&c, 0, true);
+    assert_int_equal(status_of(0).role, RAFT_FOLLOWER);
+    assert_int_equal(status_of(0).last, status_of(1).last + 1);
+    assert_int_equal(status_of(1).hard.commit, status_of(1).last - 1);
+    while (c.pool_count)
+        cluster_drop(&c, 0);
+    tick_all(60);
+    assert_int_equal(cluster_leader(&c), 1);
+    c.no_pull = false;
+    cluster_fini(&c);
+}
+
 static void a_node_that_was_removed_without_knowing_it_does_not_disturb(void **state)
 {
     (void)state;
@@ -503,6 +530,7 @@ int main(void)
         cmocka_unit_test(a_learner_gets_everything_and_counts_for_nothing),
         cmocka_unit_test(a_learner_that_was_promoted_without_knowing_it_votes),
         cmocka_unit_test(a_removed_leader_steps_down_and_the_rest_goes_on),
+        cmocka_unit_test(a_removed_leader_tells_who_it_refuses_what_is_committed),
         cmocka_unit_test(a_node_that_was_removed_without_knowing_it_does_not_disturb),
         cmocka_unit_test(a_joint_configuration_is_left_by_itself),
         cmocka_unit_test(a_joint_configuration_needs_both_majorities_until_it_is_left),

@@ -235,6 +235,101 @@ static void a_hub_replaces_what_was_never_committed(void **state)
     assert_int_equal(replaced, 100);
 }
 
+/* Entries first, first + 1, ... of these terms from node 3 to node 1, with what the type needs beside. */
+static void hear(struct raft_message m, const char *terms)
+{
+    struct raft_entry *list[8];
+
+    for (m.entry_count = 0; terms[m.entry_count]; m.entry_count++) {
+        struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, 1);
+        e->term = (raft_term)(terms[m.entry_count] - '0');
+        e->index = m.index + 1 + m.entry_count;
+        e->data[0] = 'x';
+        list[m.entry_count] = e;
+    }
+    m.to = 1;
+    m.entries = list;
+    assert_int_equal(raft_step(c.nodes[0].raft, &m), ST_OK);
+    for (size_t i = 0; i < m.entry_count; i++)
+        raft_entry_unref(list[i]);
+    cluster_run(&c, 0, true);
+}
+
+/* Node 1 at term 3, with a log of these terms that leader 2 knows of, was refused by node 3 for a log that ends at 5@2. */
+static void become_one_that_pulls(const char *terms)
+{
+    struct raft_message heartbeat = {.type = RAFT_MSG_APPEND, .from = 2, .term = 3};
+    struct raft_message refusal = {.type = RAFT_MSG_PRE_VOTE_RESPONSE, .from = 3, .term = 3, .reject = true};
+    struct raft_status st;
+
+    cluster_init(&c, 3, 23);
+    hear(heartbeat, terms);
+    do {
+        cluster_tick(&c, 0);
+        cluster_run(&c, 0, true);
+        raft_get_status(c.nodes[0].raft, &st);
+    } while (st.role != RAFT_PRE_CANDIDATE);
+    while (c.pool_count)
+        cluster_drop(&c, 0);
+    refusal.index = 5;
+    refusal.log_term = terms[1] == '3' ? 3 : 2;
+    hear(refusal, "");
+    assert_int_equal(c.pool_count, 1);
+    assert_int_equal(c.pool[0].type, RAFT_MSG_PULL);
+    assert_int_equal(c.pool[0].to, 3);
+    assert_int_equal(c.pool[0].index, 2);
+}
+
+static void an_older_log_replaces_nothing(void **state)
+{
+    struct raft_message late = {.type = RAFT_MSG_PULL_RESPONSE, .from = 3, .term = 3, .index = 1};
+    struct raft_status st;
+
+    (void)state;
+    become_one_that_pulls("13");
+    late.reject = true;
+    late.index = 2;
+    late.hint_index = 1;
+    late.hint_term = 1;
+    hear(late, ""); /* the logs part behind 1 */
+    late.reject = false;
+    late.index = 1;
+    late.log_term = 1;
+    late.hint_index = 4;
+    late.hint_term = 2; /* longer, but of an older term */
+    hear(late, "222");
+    raft_get_status(c.nodes[0].raft, &st);
+    assert_int_equal(st.last, 2);
+    assert_int_equal(st.last_term, 3);
+    cluster_fini(&c);
+}
+
+static void who_replaces_what_it_told_a_leader_enters_a_later_term(void **state)
+{
+    struct raft_message m = {.type = RAFT_MSG_PULL_RESPONSE, .from = 3, .term = 3, .reject = true};
+    struct raft_status st;
+
+    (void)state;
+    become_one_that_pulls("11");
+    m.index = 2;
+    m.hint_index = 1;
+    m.hint_term = 1;
+    hear(m, "");
+    m.reject = false;
+    m.index = 1;
+    m.log_term = 1;
+    m.hint_index = 5;
+    m.hint_term = 2;
+    hear(m, "222");
+    raft_get_status(c.nodes[0].raft, &st);
+    assert_int_equal(st.last, 4);
+    assert_int_equal(st.last_term, 2);
+    assert_int_equal(st.hard.term, 4);
+    assert_int_equal(c.pool[c.pool_count - 1].type, RAFT_MSG_PULL); /* and goes on */
+    assert_int_equal(c.pool[c.pool_count - 1].index, 4);
+    cluster_fini(&c);
+}
+
 static void chained(uint64_t seed, unsigned n)
 {
     unsigned leader = begin(n, seed);
@@ -318,6 +413,8 @@ int main(void)
         cmocka_unit_test(a_hub_that_lacks_entries_fetches_them_and_is_elected),
         cmocka_unit_test(without_that_rule_nobody_is_elected),
         cmocka_unit_test(a_hub_replaces_what_was_never_committed),
+        cmocka_unit_test(an_older_log_replaces_nothing),
+        cmocka_unit_test(who_replaces_what_it_told_a_leader_enters_a_later_term),
         cmocka_unit_test(in_a_chain_one_leads_and_leadership_does_not_go_to_and_fro),
         cmocka_unit_test(any_partition_in_which_somebody_reaches_a_quorum_has_a_leader),
     };
