@@ -41,6 +41,7 @@ dist-hook:
 	find $(distdir) -name __pycache__ -prune -exec rm -rf {} +
 
 include tests/bench/local.mk
+include tests/scenarios/local.mk
 
 # Tests that need more than one room; those of a single room are named in its own fragment.
 
