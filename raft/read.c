@@ -34,7 +34,7 @@ void raft_begin_read_round(struct raft *r)
 {
     size_t i;
 
-    if (r->reads_recount && r->role == RAFT_LEADER)
+    if (r->reads_recount && r->read_count && r->role == RAFT_LEADER)
         raft_confirm_reads(r);
     r->reads_recount = false;
     i = r->read_count;
