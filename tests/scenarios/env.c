@@ -531,11 +531,9 @@ void node_receive(struct node *n, const struct parcel *p)
     }
     result = raft_step(n->raft, &p->m);
     raft_get_status(n->raft, &st);
-    if (p->m.type == RAFT_MSG_SNAPSHOT && st.leader == p->m.from && p->m.index > st.hard.commit) {
-        /* The message stands for the snapshot too; heard once more, it is answered with what is held now. */
+    /* The message stands for the snapshot too; what is not wanted, or was here already, is not installed. */
+    if (p->m.type == RAFT_MSG_SNAPSHOT && st.leader == p->m.from)
         restore(n, &p->snapshot);
-        result = raft_step(n->raft, &p->m);
-    }
     if (result != ST_OK)
         env_out(n->env, "%s", result == ST_NO_LEADER ? "raft proposal dropped" : status_text(result));
 }
