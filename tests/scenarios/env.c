@@ -20,7 +20,7 @@ static void put_lines(struct env *e, const char *text)
     }
 }
 
-static void put_formatted(struct env *e, const char *format, va_list args)
+static PRINTF_LIKE(2, 0) void put_formatted(struct env *e, const char *format, va_list args)
 {
     char *text = NULL;
 
