@@ -83,6 +83,7 @@ struct node {
     int64_t read_retry_at_ns; /* a lost attempt is repeated then */
     int64_t earliest_deadline_ns;
     struct raft_status last_status; /* to notice changes */
+    bool was_run;             /* node_run was called: a lone member campaigned */
     bool leader_was_lost;     /* since the last answered request: colours a timeout's text */
 };
 

@@ -199,9 +199,6 @@ enum status node_new(const struct node_options *options, struct node **ret_node,
     }
     wal_start(options->wal);
     finish_restoring(n, &checkpoint);
-    /* Nobody else can lead: no need to wait for a timeout (etcd ticks ahead). */
-    if (n->members.count == 1)
-        raft_campaign(n->raft);
     *ret_node = n;
     return ST_OK;
 }
@@ -306,10 +303,8 @@ static void run_ready(struct node *n, const struct raft_ready *rd)
         raft_applied(n->raft, applied);
 }
 
-void node_run(struct node *n)
+static void run_batches(struct node *n)
 {
-    mvcc_rev before = mvcc_revision(n->options.store);
-    uint64_t applied = mvcc_applied_index(n->options.store);
     struct raft_ready rd;
 
     requests_send(n);
@@ -320,6 +315,23 @@ void node_run(struct node *n)
         storage_release_durable(n);
         requests_send(n);
     }
+}
+
+void node_run(struct node *n)
+{
+    mvcc_rev before = mvcc_revision(n->options.store);
+    uint64_t applied = mvcc_applied_index(n->options.store);
+
+    run_batches(n);
+    /*
+     * A lone member: nobody else can lead, no need to wait for a timeout (etcd ticks ahead). Not before what the log has is
+     * applied: nobody campaigns who knows of a change of the members that is not in force (raft.h).
+     */
+    if (!n->was_run && n->members.count == 1) {
+        raft_campaign(n->raft);
+        run_batches(n);
+    }
+    n->was_run = true;
     notice_changes(n);
     if (mvcc_revision(n->options.store) != before)
         n->options.applied_fn(n->options.arg);
