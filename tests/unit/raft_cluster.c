@@ -10,11 +10,31 @@
 
 #define ELECTION_TICKS 10
 
+/* The configuration as of an index that some node has applied: what all began with, and the changes up to there. */
+static struct raft_conf conf_at(const struct cluster *c, raft_index index)
+{
+    struct raft_conf conf = {0};
+
+    for (unsigned k = 0; k < c->voters; k++)
+        conf.voters[conf.voter_count++] = k + 1;
+    for (raft_index at = 1; at <= index; at++) {
+        struct raft_conf_change change;
+        struct raft_conf changed;
+        if (c->committed[at]->type != RAFT_ENTRY_CONF)
+            continue;
+        assert_int_equal(raft_conf_change_decode(c->committed[at], &change), ST_OK);
+        if (raft_conf_changed(&conf, &change, &changed) == ST_OK)
+            conf = changed;
+    }
+    return conf;
+}
+
 static struct raft *make_core(struct cluster *c, unsigned i)
 {
     struct cluster_node *node = &c->nodes[i];
     struct raft_options o = {
         .id = i + 1,
+        .conf = conf_at(c, node->snapshot_index),
         .election_ticks = ELECTION_TICKS,
         .heartbeat_ticks = 1,
         .pre_vote = true,
@@ -34,8 +54,6 @@ static struct raft *make_core(struct cluster *c, unsigned i)
         .entry_count = (size_t)(node->last - node->snapshot_index),
     };
 
-    for (unsigned k = 0; k < c->voters; k++)
-        o.conf.voters[o.conf.voter_count++] = k + 1;
     node->applied = node->snapshot_index;
     return raft_new(&o);
 }
@@ -245,7 +263,7 @@ void cluster_run(struct cluster *c, unsigned i, bool sync)
 static void install(struct cluster *c, unsigned i, raft_index index, raft_term term)
 {
     struct cluster_node *node = &c->nodes[i];
-    struct raft_conf conf = *raft_get_conf(node->raft);
+    struct raft_conf conf = conf_at(c, index);
 
     while (node->batch_count)
         cluster_store_one(c, i);

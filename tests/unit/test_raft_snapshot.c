@@ -203,6 +203,36 @@ static void entries_held_are_counted_in_bytes(void **state)
     cluster_fini(&c);
 }
 
+/* A change that only the store knows of any more: who gets the snapshot has it, and so has who begins behind it. */
+static void a_snapshot_brings_the_configuration(void **state)
+{
+    unsigned leader, follower;
+
+    (void)state;
+    cluster_init_some(&c, 4, 3, 43);
+    cluster_elect(&c);
+    leader = (unsigned)cluster_leader(&c);
+    follower = (leader + 1) % 3;
+    cluster_settle(&c);
+    isolate(follower, true);
+    assert_int_equal(cluster_change(&c, leader, RAFT_TRANSITION_AUTO, "v4"), ST_OK);
+    cluster_settle(&c);
+    assert_int_equal(cluster_conf(&c, leader)->voter_count, 4);
+    assert_int_equal(cluster_conf(&c, follower)->voter_count, 3);
+    cluster_compact(&c, leader, c.nodes[leader].applied);
+    isolate(follower, false);
+    tick_all(3);
+    assert_true(c.snapshots_installed >= 1);
+    assert_int_equal(cluster_conf(&c, follower)->voter_count, 4);
+    assert_int_equal(progress_of(leader, follower).state, RAFT_REPLICATE);
+    assert_int_equal(progress_of(leader, 3).state, RAFT_REPLICATE);
+    cluster_crash(&c, leader);
+    cluster_restart(&c, leader);
+    assert_int_equal(cluster_conf(&c, leader)->voter_count, 4);
+    cluster_elect(&c);
+    cluster_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +240,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_that_failed_is_made_anew_with_what_is_applied_then),
         cmocka_unit_test(compaction_past_a_snapshot_under_way_leads_to_a_newer_one),
         cmocka_unit_test(a_follower_that_holds_the_entry_commits_and_installs_nothing),
+        cmocka_unit_test(a_snapshot_brings_the_configuration),
         cmocka_unit_test(entries_held_are_counted_in_bytes),
     };
 
