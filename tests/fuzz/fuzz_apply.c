@@ -60,7 +60,10 @@ struct replica {
 /* Its store is empty: whatever is in the log is applied. */
 static void replica_open(struct replica *r, struct disk *disk, const char *dir)
 {
-    struct mvcc_options store = {.dir = dir, .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX, .no_sync = true};
+    struct mvcc_options store = {.dir = dir,
+                                 .memtable_bytes = UINT64_MAX / (2 * SEAL_LOG_FACTOR),
+                                 .seal_entries = UINT64_MAX,
+                                 .no_sync = true};
     struct wal_options log = {.disk = disk,
                               .cluster_id = 1,
                               .member_id = 1,
@@ -76,6 +79,11 @@ static void replica_open(struct replica *r, struct disk *disk, const char *dir)
                              .message_bytes_max = 1000,
                              .inflight_messages_max = 2,
                              .random_seed = 5,
+                             .store_options = store,
+                             .snapshot_count = SNAPSHOT_COUNT_DEFAULT,
+                             .snapshot_catchup = SNAPSHOT_CATCHUP_DEFAULT,
+                             .window_bytes_max = RAFT_WINDOW_BYTES_MAX,
+                             .snapshot_chunk_bytes = SNAPSHOT_CHUNK_BYTES,
                              .send_fn = on_send,
                              .work_fn = on_nothing,
                              .applied_fn = on_nothing,
