@@ -27,6 +27,8 @@ pytest_files = \
 	tests/fs/test_two_mounts.py \
 	tests/fs/test_write.py
 TESTS += $(pytest_files)
+# Enough of them to see that a release is whole.
+release_pytest_files = tests/cluster/test_replication.py tests/compat/test_client.py tests/fs/test_embedded.py
 
 EXTRA_DIST += $(pytest_files) \
 	tests/bench \
