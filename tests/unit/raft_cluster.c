@@ -462,3 +462,27 @@ unsigned cluster_elect(struct cluster *c)
     fail_msg("no leader within 20 election timeouts");
     return 0;
 }
+
+void cluster_tick_all(struct cluster *c, unsigned times)
+{
+    for (unsigned t = 0; t < times; t++) {
+        for (unsigned i = 0; i < c->n; i++)
+            cluster_tick(c, i);
+        cluster_settle(c);
+    }
+}
+
+void cluster_isolate(struct cluster *c, unsigned node, bool cut)
+{
+    for (unsigned i = 0; i < c->n; i++)
+        if (i != node)
+            c->cut[i][node] = c->cut[node][i] = cut;
+}
+
+struct raft_status cluster_status(const struct cluster *c, unsigned node)
+{
+    struct raft_status st;
+
+    raft_get_status(c->nodes[node].raft, &st);
+    return st;
+}

@@ -83,6 +83,11 @@ void cluster_drop(struct cluster *c, size_t at);
 /* Deliver everything, store everything, until nothing moves. */
 void cluster_settle(struct cluster *c);
 void cluster_tick(struct cluster *c, unsigned node);
+/* So many ticks of every node, settled after each. */
+void cluster_tick_all(struct cluster *c, unsigned times);
+/* Cut the node off from all others, both ways, or mend that. */
+void cluster_isolate(struct cluster *c, unsigned node, bool cut);
+struct raft_status cluster_status(const struct cluster *c, unsigned node);
 void cluster_crash(struct cluster *c, unsigned node);
 void cluster_restart(struct cluster *c, unsigned node);
 /* Forget the node's log up to index, which it has applied: its store has that. */

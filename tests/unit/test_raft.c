@@ -9,30 +9,6 @@
 
 static struct cluster c; /* large */
 
-static struct raft_status status_of(unsigned i)
-{
-    struct raft_status st;
-
-    raft_get_status(c.nodes[i].raft, &st);
-    return st;
-}
-
-static void isolate(unsigned node, bool cut)
-{
-    for (unsigned i = 0; i < c.n; i++)
-        if (i != node)
-            c.cut[i][node] = c.cut[node][i] = cut;
-}
-
-static void tick_all(unsigned times)
-{
-    for (unsigned t = 0; t < times; t++) {
-        for (unsigned i = 0; i < c.n; i++)
-            cluster_tick(&c, i);
-        cluster_settle(&c);
-    }
-}
-
 static void a_single_node_leads_and_commits_alone(void **state)
 {
     (void)state;
@@ -99,9 +75,9 @@ static void a_leader_that_hears_no_quorum_steps_down(void **state)
     cluster_init(&c, 3, 5);
     cluster_elect(&c);
     leader = (unsigned)cluster_leader(&c);
-    isolate(leader, true);
-    tick_all(25);
-    assert_int_not_equal(status_of(leader).role, RAFT_LEADER);
+    cluster_isolate(&c, leader, true);
+    cluster_tick_all(&c, 25);
+    assert_int_not_equal(cluster_status(&c, leader).role, RAFT_LEADER);
     assert_int_not_equal(cluster_leader(&c), (int)leader);
     assert_true(cluster_leader(&c) >= 0);
     cluster_fini(&c);
@@ -117,14 +93,14 @@ static void a_node_that_was_cut_off_does_not_disturb_when_it_returns(void **stat
     cluster_elect(&c);
     leader = (unsigned)cluster_leader(&c);
     other = (leader + 1) % 3;
-    term = status_of(leader).hard.term;
-    isolate(other, true);
-    tick_all(100);
-    assert_int_equal(status_of(other).hard.term, term); /* pre-votes do not move the term */
-    isolate(other, false);
-    tick_all(30);
+    term = cluster_status(&c, leader).hard.term;
+    cluster_isolate(&c, other, true);
+    cluster_tick_all(&c, 100);
+    assert_int_equal(cluster_status(&c, other).hard.term, term); /* pre-votes do not move the term */
+    cluster_isolate(&c, other, false);
+    cluster_tick_all(&c, 30);
     assert_int_equal(cluster_leader(&c), (int)leader);
-    assert_int_equal(status_of(leader).hard.term, term);
+    assert_int_equal(cluster_status(&c, leader).hard.term, term);
     cluster_fini(&c);
 }
 
@@ -136,17 +112,17 @@ static void what_a_deposed_leader_wrote_alone_is_replaced(void **state)
     cluster_init(&c, 3, 13);
     cluster_elect(&c);
     old = (unsigned)cluster_leader(&c);
-    isolate(old, true);
+    cluster_isolate(&c, old, true);
     for (int i = 0; i < 20; i++)
         cluster_propose(&c, old, "lost");
     cluster_settle(&c);
-    tick_all(40);
+    cluster_tick_all(&c, 40);
     assert_true(cluster_propose(&c, (unsigned)cluster_leader(&c), "kept"));
     cluster_settle(&c);
-    isolate(old, false);
-    tick_all(40);
+    cluster_isolate(&c, old, false);
+    cluster_tick_all(&c, 40);
     for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(status_of(i).last, status_of(0).last);
+        assert_int_equal(cluster_status(&c, i).last, cluster_status(&c, 0).last);
         assert_int_equal(c.nodes[i].applied, c.committed_last);
     }
     cluster_fini(&c);
@@ -162,11 +138,11 @@ static void a_deposed_leader_answers_no_read(void **state)
     old = (unsigned)cluster_leader(&c);
     cluster_settle(&c);
     /* It does not know yet that it is cut off. */
-    isolate(old, true);
+    cluster_isolate(&c, old, true);
     cluster_ask(&c, old);
     cluster_settle(&c);
     assert_int_equal(c.reads_answered, 0);
-    tick_all(40);
+    cluster_tick_all(&c, 40);
     assert_int_equal(c.reads_answered, 0);
     cluster_fini(&c);
 }
@@ -238,7 +214,7 @@ static void a_new_leader_answers_reads_only_after_committing_in_its_term(void **
                 cluster_deliver(&c, i, false);
     }
     assert_int_equal(c.reads_answered, 0);
-    tick_all(5);
+    cluster_tick_all(&c, 5);
     assert_int_equal(c.reads_answered, 1);
     cluster_fini(&c);
 }
@@ -285,7 +261,7 @@ static void a_forwarded_proposal_that_arrives_twice_is_appended_once(void **stat
     /* A new life of the follower counts from the beginning, and is heard. */
     cluster_crash(&c, follower);
     cluster_restart(&c, follower);
-    tick_all(3);
+    cluster_tick_all(&c, 3);
     assert_true(cluster_propose(&c, follower, "again"));
     cluster_settle(&c);
     assert_int_equal(c.committed_last, 3);
@@ -445,7 +421,7 @@ static void a_follower_acknowledges_no_more_than_was_compared(void **state)
     assert_int_equal(drain(c.nodes[0].raft, RAFT_MSG_APPEND_RESPONSE, &answer), 1);
     assert_false(answer.reject);
     assert_int_equal(answer.index, 1);
-    assert_int_equal(status_of(0).hard.commit, 1);
+    assert_int_equal(cluster_status(&c, 0).hard.commit, 1);
     cluster_fini(&c);
 }
 
@@ -467,14 +443,14 @@ static void an_entry_of_an_older_term_is_not_committed_by_counting(void **state)
     vote.type = RAFT_MSG_VOTE_RESPONSE;
     assert_int_equal(raft_step(r, &vote), ST_OK);
     drain(r, RAFT_MSG_APPEND, &m);
-    assert_int_equal(status_of(0).role, RAFT_LEADER);
-    assert_int_equal(status_of(0).last, 3); /* two of term 2, the no-op of term 3 */
+    assert_int_equal(cluster_status(&c, 0).role, RAFT_LEADER);
+    assert_int_equal(cluster_status(&c, 0).last, 3); /* two of term 2, the no-op of term 3 */
     m = (struct raft_message){.type = RAFT_MSG_APPEND_RESPONSE, .from = 2, .to = 1, .term = 3, .index = 2};
     assert_int_equal(raft_step(r, &m), ST_OK);
-    assert_int_equal(status_of(0).hard.commit, 0);
+    assert_int_equal(cluster_status(&c, 0).hard.commit, 0);
     m.index = 3;
     assert_int_equal(raft_step(r, &m), ST_OK);
-    assert_int_equal(status_of(0).hard.commit, 3);
+    assert_int_equal(cluster_status(&c, 0).hard.commit, 3);
     cluster_fini(&c);
 }
 
@@ -492,7 +468,7 @@ static void a_message_of_an_impossible_term_changes_nothing(void **state)
             if (m.term <= RAFT_NUMBER_MAX && ((type >= 2 && type <= 9) || (type >= 13 && type <= 18) || type == 32 || type == 33))
                 continue; /* a term that could be */
             assert_int_equal(raft_step(c.nodes[0].raft, &m), ST_OK);
-            assert_int_equal(status_of(0).hard.term, 0);
+            assert_int_equal(cluster_status(&c, 0).hard.term, 0);
         }
     assert_false(raft_ready(c.nodes[0].raft, &rd));
     cluster_fini(&c);
@@ -574,10 +550,10 @@ static unsigned random_run(uint64_t seed, unsigned nodes)
             cluster_restart(&c, i);
     }
     cluster_settle(&c);
-    tick_all(60);
+    cluster_tick_all(&c, 60);
     assert_true(cluster_leader(&c) >= 0);
     assert_true(cluster_propose(&c, (unsigned)cluster_leader(&c), "after the storm"));
-    tick_all(5);
+    cluster_tick_all(&c, 5);
     for (unsigned i = 0; i < nodes; i++)
         assert_int_equal(c.nodes[i].applied, c.committed_last);
     check_none_is_committed_twice();

@@ -8,30 +8,6 @@
 
 static struct cluster c; /* large */
 
-static struct raft_status status_of(unsigned i)
-{
-    struct raft_status st;
-
-    raft_get_status(c.nodes[i].raft, &st);
-    return st;
-}
-
-static void isolate(unsigned node, bool cut)
-{
-    for (unsigned i = 0; i < c.n; i++)
-        if (i != node)
-            c.cut[i][node] = c.cut[node][i] = cut;
-}
-
-static void tick_all(unsigned times)
-{
-    for (unsigned t = 0; t < times; t++) {
-        for (unsigned i = 0; i < c.n; i++)
-            cluster_tick(&c, i);
-        cluster_settle(&c);
-    }
-}
-
 /* n nodes, the first `voters` are members, and node 0 leads. */
 static void begin(unsigned n, unsigned voters, uint64_t seed)
 {
@@ -45,7 +21,7 @@ static void change(const char *changes)
 {
     assert_int_equal(cluster_change(&c, 0, RAFT_TRANSITION_AUTO, changes), ST_OK);
     cluster_settle(&c);
-    tick_all(2);
+    cluster_tick_all(&c, 2);
 }
 
 static void a_cluster_grows_from_one_member_and_survives_its_founder(void **state)
@@ -59,7 +35,7 @@ static void a_cluster_grows_from_one_member_and_survives_its_founder(void **stat
     cluster_crash(&c, 0);
     cluster_elect(&c);
     assert_true(cluster_propose(&c, (unsigned)cluster_leader(&c), "goes on"));
-    tick_all(2);
+    cluster_tick_all(&c, 2);
     assert_int_equal(c.nodes[1].applied, c.committed_last);
     assert_int_equal(c.nodes[2].applied, c.committed_last);
     cluster_fini(&c);
@@ -85,7 +61,7 @@ static void a_new_leader_changes_nothing_before_it_committed_in_its_term(void **
     begin(4, 3, 3);
     raft_campaign(c.nodes[1].raft); /* the others still hear a leader: without the votes nothing is committed */
     cluster_settle(&c);
-    isolate(0, true);
+    cluster_isolate(&c, 0, true);
     while (cluster_leader(&c) <= 0) {
         for (unsigned i = 1; i < 3; i++)
             cluster_tick(&c, i);
@@ -98,7 +74,7 @@ static void a_new_leader_changes_nothing_before_it_committed_in_its_term(void **
                 cluster_deliver(&c, i, false);
     }
     assert_int_equal(cluster_change(&c, (unsigned)cluster_leader(&c), RAFT_TRANSITION_AUTO, "v4"), ST_CONF_PENDING);
-    tick_all(3);
+    cluster_tick_all(&c, 3);
     assert_int_equal(cluster_change(&c, (unsigned)cluster_leader(&c), RAFT_TRANSITION_AUTO, "v4"), ST_OK);
     cluster_fini(&c);
 }
@@ -122,7 +98,7 @@ static void a_change_comes_alone_and_makes_sense_or_is_refused(void **state)
     assert_int_equal(raft_propose(c.nodes[0].raft, two + 1, 1), ST_BAD_ARGUMENT);
     raft_entry_unref(two[0]);
     raft_entry_unref(two[1]);
-    assert_int_equal(status_of(0).last, 1);
+    assert_int_equal(cluster_status(&c, 0).last, 1);
     cluster_fini(&c);
 }
 
@@ -135,7 +111,7 @@ static void a_follower_forwards_a_change_to_the_leader(void **state)
     assert_int_equal(cluster_change(&c, 1, RAFT_TRANSITION_AUTO, "r3"), ST_OK); /* refused there: one is under way */
     assert_true(cluster_propose(&c, 1, "behind"));                             /* but this is not lost with it */
     cluster_settle(&c);
-    tick_all(2);
+    cluster_tick_all(&c, 2);
     assert_int_equal(cluster_conf(&c, 3)->voter_count, 4);
     assert_int_equal(c.committed_last, 4);
     cluster_fini(&c);
@@ -149,18 +125,18 @@ static void a_learner_gets_everything_and_counts_for_nothing(void **state)
     begin(4, 3, 6);
     change("l4");
     assert_int_equal(raft_get_progress(c.nodes[0].raft, 4, &p), ST_OK);
-    assert_int_equal(p.match, status_of(0).last);
-    isolate(1, true);
-    isolate(2, true);
+    assert_int_equal(p.match, cluster_status(&c, 0).last);
+    cluster_isolate(&c, 1, true);
+    cluster_isolate(&c, 2, true);
     assert_true(cluster_propose(&c, 0, "not by learners"));
     cluster_settle(&c);
-    assert_int_equal(status_of(3).last, status_of(0).last);
-    assert_true(c.committed_last < status_of(0).last);
-    tick_all(60); /* nor does it keep the leader in office, nor look for another */
+    assert_int_equal(cluster_status(&c, 3).last, cluster_status(&c, 0).last);
+    assert_true(c.committed_last < cluster_status(&c, 0).last);
+    cluster_tick_all(&c, 60); /* nor does it keep the leader in office, nor look for another */
     assert_int_equal(cluster_leader(&c), -1);
-    assert_int_equal(status_of(3).role, RAFT_FOLLOWER);
-    assert_int_equal(status_of(3).leader, 0);
-    assert_int_equal(status_of(3).hard.term, 1);
+    assert_int_equal(cluster_status(&c, 3).role, RAFT_FOLLOWER);
+    assert_int_equal(cluster_status(&c, 3).leader, 0);
+    assert_int_equal(cluster_status(&c, 3).hard.term, 1);
     cluster_fini(&c);
 }
 
@@ -171,12 +147,12 @@ static void a_learner_that_was_promoted_without_knowing_it_votes(void **state)
     begin(3, 2, 7);
     change("l3");
     assert_int_equal(cluster_change(&c, 0, RAFT_TRANSITION_AUTO, "v3"), ST_OK);
-    isolate(2, true);
+    cluster_isolate(&c, 2, true);
     cluster_settle(&c);
-    tick_all(2);
+    cluster_tick_all(&c, 2);
     assert_int_equal(cluster_conf(&c, 1)->voter_count, 3);
     assert_int_equal(cluster_conf(&c, 2)->voter_count, 2);
-    isolate(2, false);
+    cluster_isolate(&c, 2, false);
     cluster_crash(&c, 0);
     cluster_elect(&c);
     assert_int_equal(cluster_leader(&c), 1);
@@ -190,12 +166,12 @@ static void a_removed_leader_steps_down_and_the_rest_goes_on(void **state)
     (void)state;
     begin(3, 3, 8);
     change("r1");
-    assert_int_equal(status_of(0).role, RAFT_FOLLOWER);
+    assert_int_equal(cluster_status(&c, 0).role, RAFT_FOLLOWER);
     cluster_elect(&c);
-    term = status_of((unsigned)cluster_leader(&c)).hard.term;
-    tick_all(60); /* what was removed is quiet */
-    assert_int_equal(status_of(0).hard.term, 1);
-    assert_int_equal(status_of((unsigned)cluster_leader(&c)).hard.term, term);
+    term = cluster_status(&c, (unsigned)cluster_leader(&c)).hard.term;
+    cluster_tick_all(&c, 60); /* what was removed is quiet */
+    assert_int_equal(cluster_status(&c, 0).hard.term, 1);
+    assert_int_equal(cluster_status(&c, (unsigned)cluster_leader(&c)).hard.term, term);
     cluster_fini(&c);
 }
 
@@ -205,7 +181,7 @@ static void a_removed_leader_tells_who_it_refuses_what_is_committed(void **state
     (void)state;
     c.no_pull = true;
     begin(2, 2, 17);
-    tick_all(2);
+    cluster_tick_all(&c, 2);
     assert_int_equal(cluster_change(&c, 0, RAFT_TRANSITION_AUTO, "r1"), ST_OK);
     cluster_run(&c, 0, true);
     while (c.pool_count && c.pool[0].to == 2)
@@ -215,12 +191,12 @@ static void a_removed_leader_tells_who_it_refuses_what_is_committed(void **state
     while (c.pool_count)
         cluster_deliver(&c, 0, false);
     cluster_run(&c, 0, true);
-    assert_int_equal(status_of(0).role, RAFT_FOLLOWER);
-    assert_int_equal(status_of(0).last, status_of(1).last + 1);
-    assert_int_equal(status_of(1).hard.commit, status_of(1).last - 1);
+    assert_int_equal(cluster_status(&c, 0).role, RAFT_FOLLOWER);
+    assert_int_equal(cluster_status(&c, 0).last, cluster_status(&c, 1).last + 1);
+    assert_int_equal(cluster_status(&c, 1).hard.commit, cluster_status(&c, 1).last - 1);
     while (c.pool_count)
         cluster_drop(&c, 0);
-    tick_all(60);
+    cluster_tick_all(&c, 60);
     assert_int_equal(cluster_leader(&c), 1);
     c.no_pull = false;
     cluster_fini(&c);
@@ -230,13 +206,13 @@ static void a_node_that_was_removed_without_knowing_it_does_not_disturb(void **s
 {
     (void)state;
     begin(4, 4, 9);
-    isolate(3, true);
+    cluster_isolate(&c, 3, true);
     change("r4");
-    isolate(3, false);
+    cluster_isolate(&c, 3, false);
     assert_int_equal(cluster_conf(&c, 3)->voter_count, 4);
-    tick_all(100);
+    cluster_tick_all(&c, 100);
     assert_int_equal(cluster_leader(&c), 0);
-    assert_int_equal(status_of(0).hard.term, 1);
+    assert_int_equal(cluster_status(&c, 0).hard.term, 1);
     cluster_fini(&c);
 }
 
@@ -246,7 +222,7 @@ static void a_joint_configuration_is_left_by_itself(void **state)
     begin(5, 3, 10);
     assert_int_equal(cluster_change(&c, 0, RAFT_TRANSITION_AUTO, "r2 v4 l3 v5"), ST_OK);
     cluster_settle(&c);
-    tick_all(2);
+    cluster_tick_all(&c, 2);
     for (unsigned i = 0; i < 5; i++) {
         const struct raft_conf *conf = cluster_conf(&c, i);
         if (i == 1)
@@ -267,25 +243,25 @@ static void a_joint_configuration_needs_both_majorities_until_it_is_left(void **
     begin(6, 3, 11);
     assert_int_equal(cluster_change(&c, 0, RAFT_TRANSITION_JOINT_EXPLICIT, "v4 v5 v6 r2 r3"), ST_OK);
     cluster_settle(&c);
-    tick_all(3);
+    cluster_tick_all(&c, 3);
     assert_int_equal(cluster_conf(&c, 5)->outgoing_count, 3);
     assert_int_equal(cluster_change(&c, 0, RAFT_TRANSITION_AUTO, "v2"), ST_BAD_ARGUMENT);
     before = c.committed_last;
-    isolate(4, true);
-    isolate(5, true);
+    cluster_isolate(&c, 4, true);
+    cluster_isolate(&c, 5, true);
     assert_true(cluster_propose(&c, 0, "the old majority alone"));
-    tick_all(3);
+    cluster_tick_all(&c, 3);
     assert_int_equal(c.committed_last, before);
-    isolate(4, false);
-    tick_all(3);
+    cluster_isolate(&c, 4, false);
+    cluster_tick_all(&c, 3);
     assert_int_equal(c.committed_last, before + 1);
-    isolate(1, true);
-    isolate(2, true);
+    cluster_isolate(&c, 1, true);
+    cluster_isolate(&c, 2, true);
     assert_true(cluster_propose(&c, 0, "the new majority alone"));
-    tick_all(3);
+    cluster_tick_all(&c, 3);
     assert_int_equal(c.committed_last, before + 1);
-    isolate(1, false);
-    tick_all(3);
+    cluster_isolate(&c, 1, false);
+    cluster_tick_all(&c, 3);
     assert_int_equal(c.committed_last, before + 2);
     change("");
     assert_int_equal(cluster_conf(&c, 0)->outgoing_count, 0);
@@ -310,7 +286,7 @@ static void a_new_leader_leaves_the_joint_configuration_that_it_finds(void **sta
     while (c.pool_count)
         cluster_drop(&c, 0);
     cluster_elect(&c);
-    tick_all(5);
+    cluster_tick_all(&c, 5);
     assert_int_equal(cluster_conf(&c, (unsigned)cluster_leader(&c))->outgoing_count, 0);
     assert_int_equal(cluster_conf(&c, (unsigned)cluster_leader(&c))->voter_count, 5);
     cluster_fini(&c);
@@ -391,15 +367,15 @@ static void a_transfer_that_does_not_come_to_pass_ends_after_an_election_timeout
 {
     (void)state;
     begin(3, 3, 15);
-    isolate(2, true);
+    cluster_isolate(&c, 2, true);
     assert_int_equal(raft_transfer_leader(c.nodes[0].raft, 3), ST_OK);
-    tick_all(5);
-    assert_int_equal(status_of(0).transferee, 3);
+    cluster_tick_all(&c, 5);
+    assert_int_equal(cluster_status(&c, 0).transferee, 3);
     assert_false(cluster_propose(&c, 0, "not now"));
-    tick_all(6);
-    assert_int_equal(status_of(0).transferee, 0);
+    cluster_tick_all(&c, 6);
+    assert_int_equal(cluster_status(&c, 0).transferee, 0);
     assert_true(cluster_propose(&c, 0, "now"));
-    tick_all(1);
+    cluster_tick_all(&c, 1);
     /* Nor to one that is removed, or does not vote any more, meanwhile. */
     assert_int_equal(raft_transfer_leader(c.nodes[0].raft, 3), ST_OK);
     assert_int_equal(raft_transfer_leader(c.nodes[0].raft, 3), ST_OK);
@@ -412,8 +388,8 @@ static void a_leader_that_steps_down_or_is_forgotten_is_followed_by_another(void
     (void)state;
     begin(3, 3, 16);
     raft_step_down(c.nodes[0].raft);
-    assert_int_equal(status_of(0).role, RAFT_FOLLOWER);
-    assert_int_equal(status_of(0).hard.term, 1);
+    assert_int_equal(cluster_status(&c, 0).role, RAFT_FOLLOWER);
+    assert_int_equal(cluster_status(&c, 0).hard.term, 1);
     raft_campaign(c.nodes[1].raft); /* 2 votes for itself; 0 does not hold a lease of itself */
     cluster_settle(&c);
     assert_int_equal(cluster_leader(&c), 1);
@@ -496,10 +472,10 @@ static void random_churn(uint64_t seed)
             cluster_restart(&c, i);
     }
     cluster_settle(&c);
-    tick_all(80);
+    cluster_tick_all(&c, 80);
     assert_true(cluster_leader(&c) >= 0);
     assert_true(cluster_propose(&c, (unsigned)cluster_leader(&c), "after the storm"));
-    tick_all(10);
+    cluster_tick_all(&c, 10);
     conf = cluster_conf(&c, (unsigned)cluster_leader(&c));
     for (unsigned i = 0; i < c.n; i++) {
         struct raft_progress p;

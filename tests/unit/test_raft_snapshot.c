@@ -9,30 +9,6 @@
 
 static struct cluster c; /* large */
 
-static struct raft_status status_of(unsigned i)
-{
-    struct raft_status st;
-
-    raft_get_status(c.nodes[i].raft, &st);
-    return st;
-}
-
-static void isolate(unsigned node, bool cut)
-{
-    for (unsigned i = 0; i < c.n; i++)
-        if (i != node)
-            c.cut[i][node] = c.cut[node][i] = cut;
-}
-
-static void tick_all(unsigned times)
-{
-    for (unsigned t = 0; t < times; t++) {
-        for (unsigned i = 0; i < c.n; i++)
-            cluster_tick(&c, i);
-        cluster_settle(&c);
-    }
-}
-
 static void propose_some(unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -59,7 +35,7 @@ static unsigned make_one_fall_behind(unsigned *ret_follower)
     leader = (unsigned)cluster_leader(&c);
     follower = (leader + 1) % 3;
     propose_some(3);
-    isolate(follower, true);
+    cluster_isolate(&c, follower, true);
     propose_some(20);
     cluster_compact(&c, leader, c.nodes[leader].applied);
     *ret_follower = follower;
@@ -71,8 +47,8 @@ static void a_follower_behind_the_log_gets_a_snapshot_and_then_the_log(void **st
     unsigned follower, leader = make_one_fall_behind(&follower);
 
     (void)state;
-    isolate(follower, false);
-    tick_all(3);
+    cluster_isolate(&c, follower, false);
+    cluster_tick_all(&c, 3);
     assert_int_equal(c.snapshots_installed, 1);
     assert_int_equal(c.nodes[follower].applied, c.committed_last);
     assert_int_equal(progress_of(leader, follower).state, RAFT_REPLICATE);
@@ -89,13 +65,13 @@ static void a_snapshot_that_failed_is_made_anew_with_what_is_applied_then(void *
     raft_index first = c.nodes[leader].applied;
 
     (void)state;
-    isolate(follower, false);
+    cluster_isolate(&c, follower, false);
     c.snapshot_failures = 100;
-    tick_all(3);
+    cluster_tick_all(&c, 3);
     assert_int_equal(c.snapshots_installed, 0);
     propose_some(10);
     c.snapshot_failures = 0;
-    tick_all(2);
+    cluster_tick_all(&c, 2);
     assert_int_equal(c.snapshots_installed, 1);
     assert_true(c.nodes[follower].snapshot_index >= first + 10);
     assert_int_equal(c.nodes[follower].applied, c.committed_last);
@@ -120,7 +96,7 @@ static void compaction_past_a_snapshot_under_way_leads_to_a_newer_one(void **sta
     unsigned follower, leader = make_one_fall_behind(&follower);
 
     (void)state;
-    isolate(follower, false);
+    cluster_isolate(&c, follower, false);
     for (unsigned i = 0; i < 20 && !c.pool_count; i++) {
         cluster_tick(&c, leader);
         deliver_all_but_snapshots();
@@ -131,7 +107,7 @@ static void compaction_past_a_snapshot_under_way_leads_to_a_newer_one(void **sta
     deliver_all_but_snapshots();
     assert_true(c.nodes[leader].applied > c.pool[0].index);
     cluster_compact(&c, leader, c.nodes[leader].applied);
-    tick_all(3);
+    cluster_tick_all(&c, 3);
     assert_int_equal(c.snapshots_installed, 2);
     assert_int_equal(c.nodes[follower].applied, c.committed_last);
     assert_int_equal(progress_of(leader, follower).state, RAFT_REPLICATE);
@@ -158,7 +134,7 @@ static void a_follower_that_holds_the_entry_commits_and_installs_nothing(void **
         if (c.pool[at].to == follower + 1)
             cluster_deliver(&c, at--, false);
     cluster_run(&c, follower, true);
-    st = status_of(follower);
+    st = cluster_status(&c, follower);
     assert_true(st.last > st.hard.commit);
     m.from = leader + 1;
     m.to = follower + 1;
@@ -167,7 +143,7 @@ static void a_follower_that_holds_the_entry_commits_and_installs_nothing(void **
     m.log_term = st.last_term;
     assert_false(raft_wants_snapshot(c.nodes[follower].raft, m.index, m.log_term));
     assert_int_equal(raft_step(c.nodes[follower].raft, &m), ST_OK);
-    assert_int_equal(status_of(follower).hard.commit, st.last);
+    assert_int_equal(cluster_status(&c, follower).hard.commit, st.last);
     assert_true(raft_ready(c.nodes[follower].raft, &rd));
     assert_int_equal(rd.message_after_count, 1);
     assert_int_equal(rd.messages_after_stored[0].type, RAFT_MSG_APPEND_RESPONSE);
@@ -191,14 +167,14 @@ static void entries_held_are_counted_in_bytes(void **state)
     raft_campaign(r);
     cluster_settle(&c);
     propose_some(10); /* of 6 bytes */
-    assert_int_equal(status_of(0).log_bytes, 60);
-    first = status_of(0).first;
+    assert_int_equal(cluster_status(&c, 0).log_bytes, 60);
+    first = cluster_status(&c, 0).first;
     fit = raft_index_to_fit(r, 31);
-    assert_int_equal(fit, status_of(0).last - 5);
-    assert_int_equal(raft_index_to_fit(r, 0), status_of(0).last);
+    assert_int_equal(fit, cluster_status(&c, 0).last - 5);
+    assert_int_equal(raft_index_to_fit(r, 0), cluster_status(&c, 0).last);
     assert_int_equal(raft_index_to_fit(r, 1000), first - 1);
     cluster_compact(&c, 0, fit);
-    assert_int_equal(status_of(0).log_bytes, 30);
+    assert_int_equal(cluster_status(&c, 0).log_bytes, 30);
     assert_int_equal(raft_index_to_fit(r, 1000), fit);
     cluster_fini(&c);
 }
@@ -214,14 +190,14 @@ static void a_snapshot_brings_the_configuration(void **state)
     leader = (unsigned)cluster_leader(&c);
     follower = (leader + 1) % 3;
     cluster_settle(&c);
-    isolate(follower, true);
+    cluster_isolate(&c, follower, true);
     assert_int_equal(cluster_change(&c, leader, RAFT_TRANSITION_AUTO, "v4"), ST_OK);
     cluster_settle(&c);
     assert_int_equal(cluster_conf(&c, leader)->voter_count, 4);
     assert_int_equal(cluster_conf(&c, follower)->voter_count, 3);
     cluster_compact(&c, leader, c.nodes[leader].applied);
-    isolate(follower, false);
-    tick_all(3);
+    cluster_isolate(&c, follower, false);
+    cluster_tick_all(&c, 3);
     assert_true(c.snapshots_installed >= 1);
     assert_int_equal(cluster_conf(&c, follower)->voter_count, 4);
     assert_int_equal(progress_of(leader, follower).state, RAFT_REPLICATE);
