@@ -30,17 +30,23 @@ TESTS += $(pytest_files)
 # Enough of them to see that a release is whole.
 release_pytest_files = tests/cluster/test_replication.py tests/compat/test_client.py tests/fs/test_embedded.py
 
+# Files, never a directory: of one, make dist also takes what a build has left there (the tests' own logs).
 EXTRA_DIST += $(pytest_files) \
-	tests/bench \
+	tests/bench/README.md tests/bench/bench.py tests/bench/load.py tests/bench/minfuse.c tests/bench/mount.py tests/bench/report.py \
+	tests/bench/restart.py tests/bench/run \
 	tests/cluster/conftest.py tests/cluster/writers.py \
-	tests/compat \
+	tests/compat/conftest.py tests/compat/etcdctl_script.py tests/compat/normalise.py \
+	tests/compat/go/go.mod tests/compat/go/go.sum tests/compat/go/main.go tests/compat/go/range.go tests/compat/go/txn.go \
+	tests/compat/go/watch.go \
 	tests/fs/conftest.py \
-	tests/peers \
+	tests/peers/README.md tests/peers/build tests/peers/bulk.py tests/peers/h2c.py tests/peers/h2raw.py tests/peers/kv.py \
+	tests/peers/etcd-3.5.21/etcd/main.go \
+	tests/peers/etcd-3.5.21/go.mod tests/peers/etcd-3.5.21/go.sum \
+	tests/peers/etcd-3.7.1/etcd/main.go \
+	tests/peers/etcd-3.7.1/etcdctl/main.go \
+	tests/peers/etcd-3.7.1/go.mod tests/peers/etcd-3.7.1/go.sum \
+	tests/peers/mounts.py tests/peers/network.py tests/peers/servers.py \
 	tests/run-pytest
-
-# What Python left beside its sources is no part of a release.
-dist-hook:
-	find $(distdir) -name __pycache__ -prune -exec rm -rf {} +
 
 include tests/bench/local.mk
 include tests/scenarios/local.mk
