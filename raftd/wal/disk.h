@@ -8,6 +8,7 @@
 #ifndef RAFTD_WAL_DISK_H
 #define RAFTD_WAL_DISK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,7 @@ struct disk_ops {
     int (*rename)(struct disk *d, const char *from, const char *to); /* replaces; durable after sync_dir */
     int (*unlink)(struct disk *d, const char *name);
     int (*sync_dir)(struct disk *d);
+    int (*space)(struct disk *d, uint64_t *ret_free); /* bytes that we may still use */
     /* Calls name_fn for every entry but . and .. in no order. */
     int (*list)(struct disk *d, void (*name_fn)(const char *name, void *arg), void *arg);
     void (*free)(struct disk *d);
@@ -43,6 +45,9 @@ struct disk {
 struct disk_file {
     const struct disk_ops *ops;
 };
+
+/* The disk is full, or our share of it: more room may come, and nothing that was stored is in doubt. */
+bool disk_is_full(int error);
 
 /*
  * The directory `path` of the real file system, made with mode 0700 if it is not there. Refused with ST_BAD_ARGUMENT

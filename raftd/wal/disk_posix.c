@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/mem.h"
@@ -25,6 +26,11 @@ struct posix_file {
 };
 
 static const struct disk_ops posix_ops;
+
+bool disk_is_full(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT;
+}
 
 static int posix_open(struct disk *d, const char *name, int flags, struct disk_file **ret_file)
 {
@@ -139,6 +145,16 @@ static int posix_sync_dir(struct disk *d)
     return fsync(((struct posix_disk *)d)->fd) < 0 ? -errno : 0;
 }
 
+static int posix_space(struct disk *d, uint64_t *ret_free)
+{
+    struct statvfs st;
+
+    if (fstatvfs(((struct posix_disk *)d)->fd, &st) < 0)
+        return -errno;
+    *ret_free = (uint64_t)st.f_bavail * st.f_frsize;
+    return 0;
+}
+
 static int posix_list(struct disk *d, void (*name_fn)(const char *name, void *arg), void *arg)
 {
     int fd = openat(((struct posix_disk *)d)->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -167,7 +183,7 @@ static void posix_free(struct disk *d)
 static const struct disk_ops posix_ops = {
     posix_open,     posix_close, posix_read, posix_write,  posix_allocate,
     posix_truncate, posix_sync,  posix_size, posix_rename, posix_unlink,
-    posix_sync_dir, posix_list,  posix_free,
+    posix_sync_dir, posix_space, posix_list,   posix_free,
 };
 
 /* The directory's own name must survive a power cut as surely as what is in it (etcd 6368). */

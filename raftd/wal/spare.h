@@ -8,6 +8,10 @@
  * A dropped segment becomes the spare if there is none: its blocks are written already, and its old
  * records count for nothing under a new identity. Drops are durable one by one, oldest first: what
  * is left is always without a gap.
+ *
+ * The spare is the log's reserve on a full disk: what is written to the log goes to blocks that are
+ * there already. Where none can be made for lack of space, that is no failure: it is tried again
+ * every second, and wal_spare_get_space says so.
  */
 #ifndef RAFTD_WAL_SPARE_H
 #define RAFTD_WAL_SPARE_H
@@ -34,6 +38,12 @@ void wal_spare_start(const struct spare_options *options, struct spare **ret_spa
 bool wal_spare_take(struct spare *s, const char *name);
 /* Let go of a file that is closed; recyclable: it has the right size. */
 void wal_spare_drop(struct spare *s, const char *name, bool recyclable);
+/* What was last seen of the disk; *ret_full: no spare is there, and there was no space to make one. */
+void wal_spare_get_space(struct spare *s, uint64_t *ret_free, bool *ret_ready, bool *ret_full);
+/* An allocation found the disk full: waits for a while, or until there is a spare. False: given up. */
+bool wal_spare_await(struct spare *s);
+/* Nobody shall wait for space any more. */
+void wal_spare_give_up(struct spare *s);
 /* Drops that were ordered are done, a spare half made is left. NULL is fine. */
 void wal_spare_stop(struct spare *s);
 

@@ -51,6 +51,7 @@ struct wal {
     bool stopping;
     _Atomic uint64_t durable;
     struct wal_stats stats;
+    uint64_t segment_left, taken_bytes; /* room in the last segment; bytes on the way there */
 
     /* the loop's */
     uint64_t last_ticket;
@@ -96,9 +97,28 @@ static void collect_stats(struct wal *w)
     if (w->writer.sync_ns_max > w->stats.sync_ns_max)
         w->stats.sync_ns_max = w->writer.sync_ns_max;
     w->stats.segments = (unsigned)w->state.segment_count;
+    w->segment_left = w->writer.room - w->writer.offset;
+    w->taken_bytes = 0;
     pthread_mutex_unlock(&w->lock);
     w->writer.bytes = w->writer.syncs = 0;
     w->writer.sync_ns_max = 0;
+}
+
+static void set_durable(struct wal *w, uint64_t ticket)
+{
+    if (ticket)
+        atomic_store_explicit(&w->durable, ticket, memory_order_release);
+}
+
+/* The next segment. What is in this one need not wait until there is space for it. */
+static void roll(struct wal *w, uint64_t len, uint64_t ticket)
+{
+    if (!wal_writer_is_synced(&w->writer))
+        wal_writer_sync(&w->writer);
+    set_durable(w, ticket);
+    if (ticket && !w->options.synchronous)
+        w->options.wake_fn(w->options.arg);
+    wal_writer_roll(&w->writer, len);
 }
 
 /* Write everything that was queued, in order, with one sync at the end (and those that a roll
@@ -122,7 +142,7 @@ static void write_queue(struct wal *w, struct queue *q)
         }
         if (!wal_writer_has_room(&w->writer, o->end - run_begin)) {
             write_run(w, q, from, i);
-            wal_writer_roll(&w->writer, o->end - begin);
+            roll(w, o->end - begin, ticket);
             from = i;
             run_begin = begin;
         }
@@ -133,8 +153,7 @@ static void write_queue(struct wal *w, struct queue *q)
     if (sync)
         wal_writer_sync(&w->writer);
     collect_stats(w);
-    if (ticket)
-        atomic_store_explicit(&w->durable, ticket, memory_order_release);
+    set_durable(w, ticket);
 }
 
 static void queue_clear(struct queue *q)
@@ -159,6 +178,7 @@ static bool take_queue(struct wal *w)
     while (!w->incoming.count && !w->stopping)
         pthread_cond_wait(&w->arrived, &w->lock);
     w->taken = w->incoming;
+    w->taken_bytes = buf_len(&w->taken.bytes);
     w->incoming = empty;
     pthread_mutex_unlock(&w->lock);
     return w->taken.count > 0;
@@ -366,6 +386,19 @@ void wal_release(struct wal *w, raft_index index, raft_term term)
     queue_done(w);
 }
 
+void wal_get_space(struct wal *w, struct wal_space *ret_space)
+{
+    uint64_t room, queued;
+    bool ready;
+
+    wal_spare_get_space(w->writer.spare, &ret_space->free_bytes, &ready, &ret_space->is_full);
+    pthread_mutex_lock(&w->lock);
+    room = w->segment_left + (ready ? w->options.segment_bytes - SEGMENT_HEADER_BYTES : 0);
+    queued = w->taken_bytes + buf_len(&w->incoming.bytes);
+    pthread_mutex_unlock(&w->lock);
+    ret_space->room_bytes = room > queued ? room - queued : 0;
+}
+
 void wal_get_stats(struct wal *w, struct wal_stats *ret_stats)
 {
     pthread_mutex_lock(&w->lock);
@@ -383,11 +416,12 @@ void wal_close(struct wal *w)
         w->stopping = true;
         pthread_cond_signal(&w->arrived);
         pthread_mutex_unlock(&w->lock);
+        wal_spare_give_up(w->writer.spare);
         pthread_join(w->thread, NULL);
     }
     if (w->started && w->options.stepped && !atomic_load(&w->failed))
         wal_step(w);
-    if (w->started && !atomic_load(&w->failed)) {
+    if (w->started && !atomic_load(&w->failed) && !w->writer.starved) {
         /* What asked for no sync, and the proof that the end is the end. */
         if (!wal_writer_is_synced(&w->writer))
             wal_writer_sync(&w->writer);

@@ -8,7 +8,8 @@
  * A torn tail (a last batch that never became durable) is cut at opening. Damage anywhere else is refused
  * with the file and the offset, and nothing is changed: ST_CORRUPT. A write or sync that fails ends the
  * process at once (a retried fsync may report success after the data is lost): fail_fn is called with words
- * and must not return.
+ * and must not return. A full disk is no failure: files are allocated ahead, nothing is written to one before; and if
+ * there is none to go on with, the log waits for space, as on a disk that hangs. Ask wal_get_space in time.
  *
  * wal_open -> wal_replay -> wal_start -> wal_append/wal_durable/wal_release ... -> wal_close.
  */
@@ -80,6 +81,14 @@ uint64_t wal_durable(const struct wal *w);
  */
 void wal_release(struct wal *w, raft_index index, raft_term term);
 
+/* How much more the log can take. Once a second it looks at the disk; cheap to ask. */
+struct wal_space {
+    uint64_t free_bytes; /* of the disk */
+    uint64_t room_bytes; /* that are the log's already, behind what is queued: entries that fit in need no space */
+    bool is_full;        /* there was none for the file ahead of the log */
+};
+void wal_get_space(struct wal *w, struct wal_space *ret_space);
+
 struct wal_stats {
     uint64_t batches, syncs, bytes;
     int64_t sync_ns_last, sync_ns_max; /* duration of a sync; max since the last call */
@@ -87,7 +96,7 @@ struct wal_stats {
 };
 void wal_get_stats(struct wal *w, struct wal_stats *ret_stats);
 
-/* Writes and syncs what is queued, ends the thread, closes. NULL is fine. */
+/* Writes and syncs what is queued (but for lack of space), ends the thread, closes. NULL is fine. */
 void wal_close(struct wal *w);
 
 #endif

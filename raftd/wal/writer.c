@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,22 +159,53 @@ static void write_zeroes(struct writer *w, const char *name, struct disk_file *f
     }
 }
 
-/* The file that becomes the next segment, open. It is the first of a log: written with zeroes, the
- * start may take a while. */
+/* Without a spare. NULL: the disk is full, which puts nothing in doubt; there is no such file then. */
+static struct disk_file *allocate_file(struct writer *w, uint64_t size)
+{
+    const struct disk_ops *ops = w->options->disk->ops;
+    struct disk_file *f = NULL;
+    int error = ops->open(w->options->disk, NEW_NAME, DISK_CREATE | DISK_EXCLUSIVE, &f);
+
+    if (disk_is_full(error))
+        return NULL;
+    must_for(w, NEW_NAME, "create", 0, error);
+    error = ops->allocate(f, size);
+    if (!disk_is_full(error)) {
+        must_for(w, NEW_NAME, "allocate", 0, error);
+        return f;
+    }
+    ops->close(f);
+    must_for(w, NEW_NAME, "unlink", 0, ops->unlink(w->options->disk, NEW_NAME));
+    return NULL;
+}
+
+/*
+ * The file that becomes the next segment, open. It is the first of a log: written with zeroes, the
+ * start may take a while, and there must be space. Else, on a full disk, the log stands still until
+ * there is some: what is queued is neither written nor acknowledged, as on a disk that hangs.
+ */
 static struct disk_file *make_file(struct writer *w, uint64_t size, bool first)
 {
     const struct disk_ops *ops = w->options->disk->ops;
     struct disk_file *f = NULL;
-    bool use_spare = size == w->options->segment_bytes && wal_spare_take(w->spare, NEW_NAME);
 
-    must_for(
-        w, NEW_NAME, "create", 0,
-        ops->open(w->options->disk, NEW_NAME, use_spare ? 0 : DISK_CREATE | DISK_EXCLUSIVE, &f));
-    if (!use_spare) {
-        must_for(w, NEW_NAME, "allocate", 0, ops->allocate(f, size));
-        if (first && !w->options->synchronous)
-            write_zeroes(w, NEW_NAME, f, 0, size);
+    for (;;) {
+        if (size == w->options->segment_bytes && wal_spare_take(w->spare, NEW_NAME)) {
+            must_for(w, NEW_NAME, "open", 0, ops->open(w->options->disk, NEW_NAME, 0, &f));
+            return f;
+        }
+        f = allocate_file(w, size);
+        if (f)
+            break;
+        if (first || w->options->synchronous)
+            must_for(w, NEW_NAME, "allocate", 0, -ENOSPC);
+        if (!wal_spare_await(w->spare)) {
+            w->starved = true; /* wal_close ends the log as it is */
+            pthread_exit(NULL);
+        }
     }
+    if (first && !w->options->synchronous)
+        write_zeroes(w, NEW_NAME, f, 0, size);
     return f;
 }
 

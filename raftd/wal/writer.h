@@ -20,6 +20,7 @@ struct writer {
     uint64_t room;          /* the segment's size */
     raft_index last_index;  /* of the entries written last */
     uint64_t identity_seed;
+    bool starved;                 /* it was waiting for space when the log was closed */
     bool drop_later;              /* a release was written: after the next sync, segments can go */
     uint64_t bytes;               /* written since it was last asked */
     uint64_t syncs;               /* likewise */

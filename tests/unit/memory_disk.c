@@ -52,6 +52,7 @@ struct memory_disk {
     struct memory_file *files; /* open or not: all of them go with the disk */
     unsigned calls, writes, fail_in;
     int fail_error;
+    uint64_t size;
 };
 
 struct memory_file {
@@ -161,6 +162,34 @@ static struct memory_inode *new_inode(struct memory_disk *d)
     return i;
 }
 
+/* ---- space: what the files that are seen take; a directory takes none ---- */
+
+static uint64_t used_bytes(const struct memory_disk *d)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < seen(d)->count; i++)
+        sum += seen(d)->names[i].inode->seen.len;
+    return sum;
+}
+
+/* May the file become so long? */
+static int grow(struct memory_file *f, uint64_t len)
+{
+    uint64_t more = len > f->inode->seen.len ? len - f->inode->seen.len : 0, used = more ? used_bytes(f->disk) : 0;
+
+    return more && (used > f->disk->size || more > f->disk->size - used) ? -ENOSPC : 0;
+}
+
+static int memory_space(struct disk *base, uint64_t *ret_free)
+{
+    struct memory_disk *d = disk_of(base);
+    uint64_t used = used_bytes(d);
+
+    *ret_free = d->size > used ? d->size - used : 0;
+    return 0;
+}
+
 /* ---- the seam ---- */
 
 static int memory_open(struct disk *base, const char *name, int flags, struct disk_file **ret_file)
@@ -231,8 +260,10 @@ static void remember(struct memory_file *f, uint64_t offset, const void *data, s
 static int memory_write(struct disk_file *base, uint64_t offset, const void *data, size_t len)
 {
     struct memory_file *f = (struct memory_file *)base;
-    int error = call(f->disk, true);
+    int error = call(f->disk, true), full = grow(f, offset + len);
 
+    if (full)
+        return error ? error : full;
     if (error)
         len /= 2;
     content_write(&f->inode->seen, offset, data, len);
@@ -254,7 +285,8 @@ static int memory_allocate(struct disk_file *base, uint64_t len)
 
     if (error || len <= f->inode->seen.len)
         return error;
-    return memory_resize(f, len);
+    error = grow(f, len);
+    return error ? error : memory_resize(f, len);
 }
 
 static int memory_truncate(struct disk_file *base, uint64_t len)
@@ -382,6 +414,7 @@ static const struct disk_ops memory_ops = {
     .rename = memory_rename,
     .unlink = memory_unlink,
     .sync_dir = memory_sync_dir,
+    .space = memory_space,
     .list = memory_list,
     .free = memory_free,
 };
@@ -393,6 +426,7 @@ struct disk *memory_disk_new(void)
     struct memory_disk *d = mem_zero(sizeof *d);
 
     d->base.ops = &memory_ops;
+    d->size = UINT64_MAX;
     d->directories = mem_grow(NULL, &d->directory_cap, 1, sizeof *d->directories);
     d->directories[0] = (struct directory){0};
     d->directory_count = 1;
@@ -413,6 +447,11 @@ void memory_disk_fail_at(struct disk *d, unsigned n, int error)
 {
     disk_of(d)->fail_in = n;
     disk_of(d)->fail_error = error;
+}
+
+void memory_disk_set_size(struct disk *d, uint64_t bytes)
+{
+    disk_of(d)->size = bytes;
 }
 
 /* The durable contents, with the names of one version of the directory. */

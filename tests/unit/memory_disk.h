@@ -24,6 +24,9 @@ unsigned memory_disk_changes(const struct disk *d);
 /* From now on, the n-th call (1: the next) and all after it fail with -error. 0: none. */
 void memory_disk_fail_at(struct disk *d, unsigned n, int error);
 
+/* The disk holds so many bytes from now on: what would grow beyond fails with ENOSPC. UINT64_MAX: no end. */
+void memory_disk_set_size(struct disk *d, uint64_t bytes);
+
 /* A new disk with what is found after the process was killed: everything that was written. */
 struct disk *memory_disk_after_kill(const struct disk *d);
 /* The same after a power cut: of what was not synced, each sector and each name (in order) by

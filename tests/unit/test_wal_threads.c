@@ -2,8 +2,10 @@
 /* The writer thread and the real disk: tickets, group commit, rolling and recycling while batches
  * arrive. */
 #include <dirent.h>
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,6 +200,120 @@ static void closing_stores_what_was_queued(void **state)
     wal_close(w);
 }
 
+/* ---- a full disk: the real one, but nothing can be made or grow on it ---- */
+
+static _Atomic bool full;
+static const struct disk_ops *real_ops;
+
+static int full_open(struct disk *d, const char *name, int flags, struct disk_file **ret_file)
+{
+    return full && flags & DISK_CREATE ? -ENOSPC : real_ops->open(d, name, flags, ret_file);
+}
+
+static int full_allocate(struct disk_file *f, uint64_t len)
+{
+    return full ? -ENOSPC : real_ops->allocate(f, len);
+}
+
+/* A log of small segments on a disk that is full by now. */
+static struct wal *open_full(struct place *p)
+{
+    static struct disk_ops ops;
+    struct wal *w;
+
+    real_ops = p->disk->ops;
+    ops = *real_ops;
+    ops.open = full_open;
+    ops.allocate = full_allocate;
+    p->disk->ops = &ops;
+    full = false;
+    w = open_log(p, 32 << 10);
+    wal_start(w);
+    full = true;
+    return w;
+}
+
+/* Until the log says so; it looks once a second. */
+static struct wal_space wait_until_full(struct wal *w)
+{
+    struct wal_space space;
+
+    do
+        wal_get_space(w, &space);
+    while (!space.is_full && usleep(1000) == 0);
+    return space;
+}
+
+/* More than there is room for; returns the last ticket. Room and reserve take less than `most` entries. */
+static uint64_t fill_beyond(struct place *p, struct wal *w, raft_index most)
+{
+    uint64_t ticket = 0;
+
+    for (raft_index i = 1; i <= most; i++)
+        ticket = append(w, i, 1000);
+    wait_for(p, w, 30); /* one segment's worth was there before */
+    wait_until_full(w);
+    assert_true(wal_durable(w) < most);
+    return ticket;
+}
+
+static void on_a_full_disk_the_log_waits_and_loses_nothing(void **state)
+{
+    struct place *p = *state;
+    struct wal *w = open_full(p);
+    uint64_t last = fill_beyond(p, w, 200);
+    struct wal_space space;
+
+    wal_get_space(w, &space);
+    assert_true(space.is_full && space.room_bytes == 0);
+    full = false;
+    wait_for(p, w, last);
+    do
+        wal_get_space(w, &space);
+    while ((space.is_full || space.room_bytes < 30000) && usleep(1000) == 0); /* there is a reserve again */
+    wal_close(w);
+    w = open_log(p, 32 << 10);
+    check_replay(w, 0, 200, 1000);
+    wal_close(w);
+}
+
+static void what_fits_into_the_room_is_stored_on_a_full_disk(void **state)
+{
+    struct place *p = *state;
+    struct wal *w = open_full(p);
+    struct wal_space space;
+    raft_index last = 0;
+
+    wal_get_space(w, &space);
+    while (space.room_bytes > 2000) {
+        wait_for(p, w, append(w, ++last, 1000));
+        wal_get_space(w, &space);
+    }
+    wal_close(w);
+}
+
+static void closing_on_a_full_disk_keeps_what_was_acknowledged(void **state)
+{
+    struct place *p = *state;
+    struct wal *w = open_full(p);
+    struct raft_entry **entries = NULL;
+    struct raft_hard_state hard;
+    uint64_t durable;
+    size_t count;
+
+    fill_beyond(p, w, 200);
+    durable = wal_durable(w);
+    wal_close(w);
+    w = open_log(p, 32 << 10);
+    assert_int_equal(wal_replay(w, 0, &hard, &entries, &count, NULL), ST_OK);
+    assert_true(count >= durable && count < 200);
+    for (size_t i = 0; i < count; i++)
+        raft_entry_unref(entries[i]);
+    free(entries);
+    wal_start(w); /* a start needs no space */
+    wal_close(w);
+}
+
 static void a_directory_that_others_can_enter_is_refused(void **state)
 {
     struct place *p = *state;
@@ -237,6 +353,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(segments_roll_and_recycle_under_load, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_stores_what_was_queued, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(on_a_full_disk_the_log_waits_and_loses_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_fits_into_the_room_is_stored_on_a_full_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(closing_on_a_full_disk_keeps_what_was_acknowledged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_directory_that_others_can_enter_is_refused, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_is_a_link_or_open_to_others_is_refused, set_up,
