@@ -62,6 +62,9 @@
 #define WAL_RECORD_BYTES_MAX (16u * 1024u * 1024u)
 #define MEMTABLE_BYTES (64u * 1024u * 1024u)          /* sealed into a segment at this size (--memtable-bytes) */
 #define SEAL_ENTRIES_MAX 1000000u                     /* or after so many entries: the log keeps those that change nothing, too */
+#define SPACE_FLOOR_BYTES (1u * 1024u * 1024u)        /* of the log's room on a full disk that are left to terms and votes */
+#define SPACE_ENTRY_OVERHEAD_BYTES 64u                /* what an entry takes in the log beside its data, at most */
+#define SPACE_BACKLOG_FACTOR 4u                       /* memtables' bytes to their size, above which a full disk takes no entries */
 #define SEAL_LOG_FACTOR 4u                            /* or when the log behind the checkpoint is so many times as large */
 
 /* Keys and names. */

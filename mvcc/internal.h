@@ -16,6 +16,7 @@ struct mvcc {
     struct segment **segments; /* ascending revisions */
     size_t segment_count, segment_cap;
     struct memtable *frozen; /* being sealed, or NULL */
+    struct mvcc_seal *seal;  /* of the frozen one */
     struct memtable *memtable;
     mvcc_rev revision;
     mvcc_rev compact_revision;
@@ -38,6 +39,9 @@ struct mvcc_seal {
     struct buf state;
     struct segment *segment; /* the result */
 };
+
+/* NULL is fine. */
+void seal_free(struct mvcc_seal *seal);
 
 /* store.c: the record of (main, sub), wherever it is; flags as in record.h. */
 enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv *ret_kv, uint32_t *ret_flags)

@@ -169,9 +169,12 @@ struct mvcc_seal;
 
 /* The memtable is over its size, or the log behind the newest segment over its length, and no seal is under way. */
 bool mvcc_wants_seal(const struct mvcc *s);
-/* Freeze it, with the owner's small state (copied). NULL if a seal is under way or nothing was applied since the last. */
+/* Freeze it, with the owner's small state (copied). The store's until mvcc_seal_end. NULL if a seal is under way or nothing was applied since the last. */
 struct mvcc_seal *mvcc_seal_begin(struct mvcc *s, struct slice state);
-/* Write, sync, rename, sync the directory. Any thread; touches only the frozen part. A failure is final for the process. */
+/*
+ * Write, sync, rename, sync the directory. Any thread; touches only the frozen part. ST_NO_SPACE: nothing is left of the attempt, and
+ * the same seal may be written again from the beginning; any other failure is final for the process.
+ */
 enum status mvcc_seal_write(struct mvcc_seal *seal, struct error *ret_error) MUST_CHECK;
 /* Take the segment into use, free the memtable; tells up to where the log can be released. Frees the seal. */
 enum status mvcc_seal_end(struct mvcc *s, struct mvcc_seal *seal, uint64_t *ret_index, uint64_t *ret_term,
@@ -183,6 +186,7 @@ struct mvcc_stats {
     int64_t keys;            /* alive */
     int64_t revisions;       /* in the index, tombstones included */
     uint64_t index_bytes, memtable_bytes, disk_bytes;
+    uint64_t frozen_bytes;   /* of memtable_bytes: being sealed */
     unsigned segments;
 };
 void mvcc_get_stats(const struct mvcc *s, struct mvcc_stats *ret_stats);

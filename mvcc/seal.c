@@ -17,6 +17,15 @@ bool mvcc_wants_seal(const struct mvcc *s)
            s->applied_index - last.applied_index >= s->entries_limit;
 }
 
+void seal_free(struct mvcc_seal *seal)
+{
+    if (!seal)
+        return;
+    segment_close(seal->segment);
+    buf_fini(&seal->state);
+    free(seal);
+}
+
 struct mvcc_seal *mvcc_seal_begin(struct mvcc *s, struct slice state)
 {
     struct mvcc_seal *seal;
@@ -29,6 +38,7 @@ struct mvcc_seal *mvcc_seal_begin(struct mvcc *s, struct slice state)
     seal = mem_zero(sizeof *seal);
     snprintf(seal->dir, sizeof seal->dir, "%s", s->dir);
     seal->no_sync = s->no_sync;
+    s->seal = seal;
     seal->frozen = s->frozen = s->memtable;
     seal->meta = (struct segment_meta){
         .sequence = s->segment_count + 1,
@@ -60,12 +70,13 @@ enum status mvcc_seal_end(struct mvcc *s, struct mvcc_seal *seal, uint64_t *ret_
     } else {
         s->segments = mem_grow(s->segments, &s->segment_cap, s->segment_count + 1, sizeof *s->segments);
         s->segments[s->segment_count++] = seal->segment;
+        seal->segment = NULL;
         memtable_free(s->frozen);
         s->frozen = NULL;
         *ret_index = seal->meta.applied_index;
         *ret_term = seal->meta.applied_term;
     }
-    buf_fini(&seal->state);
-    free(seal);
+    s->seal = NULL;
+    seal_free(seal);
     return st;
 }

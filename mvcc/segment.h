@@ -25,7 +25,8 @@ struct segment_meta {
 
 /*
  * Write all records of a frozen memtable (which seals them in place), meta and state, sync, and make both files visible.
- * *ret_segment is open for reading. Any thread, but one at a time in a process.
+ * *ret_segment is open for reading. Any thread, but one at a time in a process. ST_NO_SPACE: nothing is left of it, and it may
+ * be tried again.
  */
 enum status segment_write(const char *dir, struct memtable *t, const struct segment_meta *meta, struct slice state,
                           bool no_sync, struct segment **ret_segment, struct error *ret_error) MUST_CHECK;

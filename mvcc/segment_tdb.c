@@ -47,6 +47,19 @@ static enum status fail(struct error *ret_error, enum status st, const char *pat
                      st == ST_IO ? strerror(errno) : "");
 }
 
+/* Of a write that failed: a full disk is no damage, and there may be space later. */
+static enum status fail_to_write(struct error *ret_error, const char *path, const char *what)
+{
+    int error = errno;
+
+    (void)fail(ret_error, ST_IO, path, what);
+    if (error != ENOSPC && error != EDQUOT)
+        return ST_IO;
+    if (ret_error)
+        ret_error->status = ST_NO_SPACE;
+    return ST_NO_SPACE;
+}
+
 static void key_encode(uint8_t *out, int64_t main, int64_t sub)
 {
     put_le64(put_le64(out, (uint64_t)main), (uint64_t)sub);
@@ -126,7 +139,7 @@ static enum status write_records(const char *path, struct memtable *t, const str
         ok = false;
     }
     errno = error;
-    return ok ? ST_OK : fail(ret_error, ST_IO, path, "cannot be written");
+    return ok ? ST_OK : fail_to_write(ret_error, path, "cannot be written");
 }
 
 /* header: 8 magic, 4 CRC of all that follows, 4 zero, 8 sequence, 8 number of records; a record: 8 main, 4 sub with the
@@ -167,7 +180,7 @@ static enum status write_side(const char *path, const struct memtable *t, const 
     if (fd >= 0 && close(fd) < 0)
         ok = false;
     buf_fini(&b);
-    return ok ? ST_OK : fail(ret_error, ST_IO, path, "cannot be written");
+    return ok ? ST_OK : fail_to_write(ret_error, path, "cannot be written");
 }
 
 static enum status sync_dir(const char *dir, struct error *ret_error)
@@ -191,12 +204,18 @@ enum status segment_write(const char *dir, struct memtable *t, const struct segm
     path_of(side_tmp, dir, meta->sequence, ".keys.tmp");
     path_of(path, dir, meta->sequence, ".tdb");
     path_of(side, dir, meta->sequence, ".keys");
+    unlink(tmp); /* of an attempt that failed */
     st = write_records(tmp, t, meta, state, no_sync, ret_error);
     if (st == ST_OK)
         st = write_side(side_tmp, t, meta, no_sync, ret_error);
     /* The side file first: a segment without one costs a slow start, one without a segment is left over and removed. */
     if (st == ST_OK && (rename(side_tmp, side) < 0 || rename(tmp, path) < 0))
-        st = fail(ret_error, ST_IO, path, "cannot be renamed");
+        st = fail_to_write(ret_error, path, "cannot be renamed");
+    if (st == ST_NO_SPACE) { /* what was written is in the way of what there is space for */
+        unlink(tmp);
+        unlink(side_tmp);
+        unlink(side);
+    }
     if (st == ST_OK && !no_sync)
         st = sync_dir(dir, ret_error);
     return st == ST_OK ? segment_open(dir, meta->sequence, ret_segment, ret_error) : st;

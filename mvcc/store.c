@@ -119,6 +119,7 @@ void mvcc_close(struct mvcc *s)
     for (size_t i = 0; i < s->segment_count; i++)
         segment_close(s->segments[i]);
     free(s->segments);
+    seal_free(s->seal);
     memtable_free(s->memtable);
     memtable_free(s->frozen);
     index_free(s->index);
@@ -201,6 +202,7 @@ void mvcc_get_stats(const struct mvcc *s, struct mvcc_stats *ret_stats)
         .revisions = index_versions(s->index),
         .index_bytes = index_bytes(s->index),
         .memtable_bytes = memtable_bytes(s->memtable) + (s->frozen ? memtable_bytes(s->frozen) : 0),
+        .frozen_bytes = s->frozen ? memtable_bytes(s->frozen) : 0,
         .segments = (unsigned)s->segment_count,
     };
     for (size_t i = 0; i < s->segment_count; i++)

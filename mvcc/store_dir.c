@@ -49,6 +49,7 @@ enum status store_dir_write(const struct store_dir *next, struct error *ret_erro
 {
     uint8_t bytes[CURRENT_BYTES];
     int dir = open_dir(next), fd = -1;
+    enum status st = ST_IO;
     bool ok;
 
     put_bytes(bytes, CURRENT_MAGIC, 8);
@@ -57,6 +58,8 @@ enum status store_dir_write(const struct store_dir *next, struct error *ret_erro
     if (dir >= 0)
         fd = openat(dir, "current.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     ok = fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && sync_fd(next, fd);
+    if (!ok && (errno == ENOSPC || errno == EDQUOT))
+        st = ST_NO_SPACE;
     ok = ok && renameat(dir, "current.tmp", dir, "current") == 0 && sync_fd(next, dir);
     if (!ok)
         (void)io_error(ret_error, next, "current: cannot be written");
@@ -64,7 +67,7 @@ enum status store_dir_write(const struct store_dir *next, struct error *ret_erro
         close(fd);
     if (dir >= 0)
         close(dir);
-    return ok ? ST_OK : ST_IO;
+    return ok ? ST_OK : st;
 }
 
 /* ST_NOT_FOUND if there is none. */

@@ -38,7 +38,7 @@ enum status store_dir_open(struct store_dir *d, const char *path, bool no_sync,
                            struct error *ret_error) MUST_CHECK;
 /* The directory of a generation, STORE_PATH_BYTES of it. */
 void store_dir_name(const struct store_dir *d, uint64_t generation, char *ret_name);
-/* Make `next` what is current, durably. Touches only the disk: any thread. */
+/* Make `next` what is current, durably. Touches only the disk: any thread. ST_NO_SPACE: nothing was changed. */
 enum status store_dir_write(const struct store_dir *next, struct error *ret_error) MUST_CHECK;
 
 #endif

@@ -14,6 +14,7 @@ libnode_a_SOURCES = \
 	raftd/node/node.c raftd/node/node.h \
 	raftd/node/request.c \
 	raftd/node/snapshot.c raftd/node/snapshot.h raftd/node/snapshot_receive.c \
+	raftd/node/space.c \
 	raftd/node/storage.c
 libpeer_a_SOURCES = \
 	raftd/peer/frame.c raftd/peer/frame.h \

@@ -126,6 +126,15 @@ static void node_snapshot_fn(void *arg, const char *what, uint64_t peer, raft_in
         log_notice("node", "snapshot %s peer=%" PRIx64 " index=%" PRIu64, what, peer, index);
 }
 
+static void node_space_fn(void *arg, bool is_short, const char *why)
+{
+    (void)arg;
+    if (is_short)
+        log_warning("node", "the disk is about to be full, writes are refused why=\"%s\"", why);
+    else
+        log_notice("node", "there is space on the disk again");
+}
+
 static void node_restored_fn(void *arg, struct mvcc *store)
 {
     struct server *s = arg;
@@ -425,6 +434,8 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .snapshot_catchup = (uint64_t)f->snapshot_catchup,
         .window_bytes_max = RAFT_WINDOW_BYTES_MAX,
         .snapshot_chunk_bytes = SNAPSHOT_CHUNK_BYTES,
+        /* What two checkpoints and the log's next files take. */
+        .space_low_bytes = 2 * ((uint64_t)f->memtable_bytes + WAL_SEGMENT_BYTES),
         .send_fn = node_send_fn,
         .send_snapshot_fn = node_send_snapshot_fn,
         .work_fn = node_work_fn,
@@ -433,6 +444,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .job_fn = node_job_fn,
         .restored_fn = node_restored_fn,
         .snapshot_fn = node_snapshot_fn,
+        .space_fn = node_space_fn,
         .changed_fn = node_changed_fn,
         .fail_fn = fail,
         .wall_ns_fn = wall_clock,

@@ -7,6 +7,7 @@ AM_TESTS_ENVIRONMENT = top_builddir='$(abs_top_builddir)'; export top_builddir; 
 
 pytest_files = \
 	tests/cluster/test_crash.py \
+	tests/cluster/test_full_disk.py \
 	tests/cluster/test_handshake.py \
 	tests/cluster/test_long_ranges.py \
 	tests/cluster/test_partition.py \
@@ -39,7 +40,7 @@ EXTRA_DIST += $(pytest_files) \
 	tests/compat/go/go.mod tests/compat/go/go.sum tests/compat/go/main.go tests/compat/go/range.go tests/compat/go/txn.go \
 	tests/compat/go/watch.go \
 	tests/fs/conftest.py \
-	tests/peers/README.md tests/peers/build tests/peers/bulk.py tests/peers/h2c.py tests/peers/h2raw.py tests/peers/kv.py \
+	tests/peers/README.md tests/peers/build tests/peers/bulk.py tests/peers/disks.py tests/peers/h2c.py tests/peers/h2raw.py tests/peers/kv.py \
 	tests/peers/etcd-3.5.21/etcd/main.go \
 	tests/peers/etcd-3.5.21/go.mod tests/peers/etcd-3.5.21/go.sum \
 	tests/peers/etcd-3.7.1/etcd/main.go \

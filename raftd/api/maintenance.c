@@ -2,13 +2,19 @@
 /* etcdserverpb.Maintenance, as far as clients need it to look at a member. */
 #include "raftd/api/internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/limits.h"
+
 void api_status(struct api *a, struct grpc_call *call, struct slice message)
 {
     Etcdserverpb__StatusResponse response;
     Etcdserverpb__DowngradeInfo no_downgrade;
     Etcdserverpb__ResponseHeader header;
     char version[] = ETCD_API_VERSION, storage[] = ETCD_STORAGE_VERSION, no_leader[] = "etcdserver: no leader";
-    char *errors[] = {no_leader};
+    char alarms[RAFT_VOTERS_MAX + RAFT_LEARNERS_MAX][64], *errors[1 + RAFT_VOTERS_MAX + RAFT_LEARNERS_MAX];
+    const struct members *members = node_members(a->node);
     struct raft_status raft;
     struct mvcc_stats stats;
     bool decoded = etcdserverpb__status_request__unpack(&a->arena.allocator, message.len, message.data) != NULL;
@@ -35,20 +41,45 @@ void api_status(struct api *a, struct grpc_call *call, struct slice message)
     response.raftindex = raft.hard.commit;
     response.raftterm = raft.hard.term;
     response.raftappliedindex = raft.applied;
-    if (!raft.leader) {
-        response.errors = errors;
-        response.n_errors = 1;
+    response.errors = errors;
+    if (!raft.leader)
+        errors[response.n_errors++] = no_leader;
+    for (unsigned i = 0; i < members->count; i++) {
+        if (!members->list[i].no_space)
+            continue;
+        snprintf(alarms[i], sizeof alarms[i], "memberID:%" PRIu64 " alarm:NOSPACE ", members->list[i].id);
+        errors[response.n_errors++] = alarms[i];
     }
     api_reply_message(call, &response.base);
 }
 
-/* No alarm can be raised here yet, so there are none to list or to end. */
+/* NOSPACE is the only one there is. Linearizable, as etcd's. */
+static void answer_alarms(struct api *a, struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__AlarmRequest *r = etcdserverpb__alarm_request__unpack(&a->arena.allocator, message.len, message.data);
+    const struct members *members = node_members(a->node);
+    bool wanted;
+    uint64_t ids[RAFT_VOTERS_MAX + RAFT_LEARNERS_MAX];
+    struct kv_header h;
+    size_t count = 0;
+
+    INVARIANT(r != NULL); /* it was decoded before */
+    wanted = r->alarm == ETCDSERVERPB__ALARM_TYPE__NONE || r->alarm == ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+    arena_reset(&a->arena);
+    for (unsigned i = 0; wanted && i < members->count; i++)
+        if (members->list[i].no_space)
+            ids[count++] = members->list[i].id;
+    node_get_header(a->node, &h);
+    kv_encode_alarms(api_answer_room(a), &h, mvcc_revision(node_store(a->node)), ids, count);
+    api_reply(call, buf_slice(&a->answer));
+}
+
+/* Raised by the members themselves, as their disks run full; they end it, too, but an operator may. */
 void api_alarm(struct api *a, struct grpc_call *call, struct slice message)
 {
-    Etcdserverpb__AlarmResponse response = ETCDSERVERPB__ALARM_RESPONSE__INIT;
     Etcdserverpb__AlarmRequest *r = etcdserverpb__alarm_request__unpack(&a->arena.allocator, message.len, message.data);
-    Etcdserverpb__ResponseHeader header;
     bool raise = r && r->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    bool list = r && r->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET;
     bool known = r && (unsigned)r->action <= ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE;
 
     arena_reset(&a->arena);
@@ -58,9 +89,9 @@ void api_alarm(struct api *a, struct grpc_call *call, struct slice message)
         grpc_call_finish(call, ST_BAD_ARGUMENT, "etcdserver: unknown alarm action");
     } else if (raise) {
         grpc_call_finish(call, ST_UNKNOWN_METHOD, "etcdserver: alarms cannot be raised here");
+    } else if (list) {
+        api_read(a, call, message, answer_alarms);
     } else {
-        api_fill_header(a, &header, mvcc_revision(node_store(a->node)));
-        response.header = &header;
-        api_reply_message(call, &response.base);
+        api_propose(a, call, COMMAND_ALARM, message);
     }
 }

@@ -55,12 +55,31 @@ static enum status apply_publish(struct node *n, const struct kv_header *h, stru
     return ST_OK;
 }
 
+/* Raised and ended by the member itself, or ended by an operator; answered as etcd does: with what was changed. */
+static enum status apply_alarm(struct node *n, const struct kv_header *h, struct slice payload, struct buf *out)
+{
+    Etcdserverpb__AlarmRequest *r =
+        etcdserverpb__alarm_request__unpack(&n->arena.allocator, payload.len, payload.data);
+    struct member *known = r && r->alarm == ETCDSERVERPB__ALARM_TYPE__NOSPACE ? members_find(&n->members, r->memberid) : NULL;
+    bool raise = r && r->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    bool changed = known && (raise || known->no_space);
+
+    if (!r)
+        return ST_BAD_MESSAGE;
+    if (known)
+        known->no_space = raise;
+    if (out)
+        kv_encode_alarms(out, h, mvcc_revision(n->options.store), changed ? &known->id : NULL, changed);
+    return ST_OK;
+}
+
 /* By command_kind. A kind without a row changes nothing, the same on every replica. */
 static const apply_fn apply_rows[] = {
     [COMMAND_PUT] = apply_put,
     [COMMAND_DELETE_RANGE] = apply_delete,
     [COMMAND_TXN] = apply_txn,
     [COMMAND_MEMBER_PUBLISH] = apply_publish,
+    [COMMAND_ALARM] = apply_alarm,
 };
 
 void apply_entry(struct node *n, const struct raft_entry *e)

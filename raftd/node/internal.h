@@ -53,6 +53,11 @@ struct node {
     struct stored_batch *batches; /* the same */
     size_t batches_from, batches_to, batches_cap;
     bool seal_running;
+    struct mvcc_seal *starved_seal; /* found no space: to be written again */
+    bool is_short;                  /* of space: space.c */
+    bool alarm_asked;               /* a proposal to raise or end the alarm is under way */
+    unsigned next_leader;           /* a full leader tried to give the lead to this one */
+    int64_t space_retry_at_ns;
     raft_index sealed_index; /* in a durable checkpoint */
     raft_term sealed_term;
     raft_index released_index; /* what the log was told */
@@ -103,6 +108,14 @@ void requests_on_new_leader(struct node *n);
 
 /* node/apply.c */
 void apply_entry(struct node *n, const struct raft_entry *e);
+
+/* node/space.c: what happens when the disk runs full */
+/* ST_NO_SPACE: such a command is not to be proposed now. */
+enum status space_admit(struct node *n, enum command_kind kind, struct slice payload) MUST_CHECK;
+/* True: the message's entries find no room; it was dealt with. */
+bool space_step(struct node *n, const struct raft_message *m);
+void space_on_starved_seal(struct node *n, struct mvcc_seal *seal, const char *why);
+void space_on_tick(struct node *n);
 
 /* node/storage.c: log, checkpoints, and what may be forgotten */
 void storage_append(struct node *n, const struct raft_ready *rd);

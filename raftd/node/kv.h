@@ -34,6 +34,8 @@ enum status kv_check_range(const Etcdserverpb__RangeRequest *r) MUST_CHECK;
 enum status kv_check_put(const Etcdserverpb__PutRequest *r) MUST_CHECK;
 enum status kv_check_delete(const Etcdserverpb__DeleteRangeRequest *r) MUST_CHECK;
 enum status kv_check_txn(const Etcdserverpb__TxnRequest *r, const struct kv_limits *limits) MUST_CHECK;
+/* A put in any branch, on any level. */
+bool kv_txn_puts(const Etcdserverpb__TxnRequest *r);
 /* Only ranges in both branches: answered without a log entry. *ret_serializable: every one of them is. */
 bool kv_txn_is_read_only(const Etcdserverpb__TxnRequest *r, bool *ret_serializable);
 
@@ -59,6 +61,8 @@ enum status kv_apply_txn(struct mvcc *store, const struct kv_header *h, const Et
 /* ---- pieces other services need ---- */
 /* Append a mvccpb.KeyValue as field `field`; attributes: with our fields from 1000 on. */
 void kv_encode(struct buf *out, uint32_t field, const struct mvcc_kv *kv, bool attributes);
+/* An AlarmResponse: NOSPACE of these members. */
+void kv_encode_alarms(struct buf *out, const struct kv_header *h, mvcc_rev revision, const uint64_t *ids, size_t count);
 void kv_encode_header(struct buf *out, uint32_t field, const struct kv_header *h, mvcc_rev revision);
 
 #endif

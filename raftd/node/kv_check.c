@@ -226,3 +226,19 @@ bool kv_txn_is_read_only(const Etcdserverpb__TxnRequest *r, bool *ret_serializab
     return branch_is_read_only(r->success, r->n_success, ret_serializable) &&
            branch_is_read_only(r->failure, r->n_failure, ret_serializable);
 }
+
+static bool branch_puts(Etcdserverpb__RequestOp *const *ops, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT)
+            return true;
+        if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN && kv_txn_puts(ops[i]->request_txn))
+            return true;
+    }
+    return false;
+}
+
+bool kv_txn_puts(const Etcdserverpb__TxnRequest *r)
+{
+    return branch_puts(r->success, r->n_success) || branch_puts(r->failure, r->n_failure);
+}

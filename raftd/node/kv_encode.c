@@ -41,3 +41,14 @@ void kv_encode(struct buf *out, uint32_t field, const struct mvcc_kv *kv, bool a
     wire_int(out, KV_MOD_TIME, kv->mod_time_ns);
     wire_bool(out, KV_GROUP, kv->group);
 }
+
+/* AlarmResponse: header = 1, alarms = 2 {memberID = 1, alarm = 2}. */
+void kv_encode_alarms(struct buf *out, const struct kv_header *h, mvcc_rev revision, const uint64_t *ids, size_t count)
+{
+    kv_encode_header(out, 1, h, revision);
+    for (size_t i = 0; i < count; i++) {
+        wire_message(out, 2, wire_uint_len(1, ids[i]) + wire_uint_len(2, ETCDSERVERPB__ALARM_TYPE__NOSPACE));
+        wire_uint(out, 1, ids[i]);
+        wire_uint(out, 2, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+    }
+}

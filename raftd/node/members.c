@@ -94,6 +94,7 @@ void members_encode(const struct members *m, struct buf *out)
         rows[i].n_peer_urls = m->list[i].peer_url_count;
         rows[i].client_urls = m->list[i].client_urls;
         rows[i].n_client_urls = m->list[i].client_url_count;
+        rows[i].no_space = m->list[i].no_space;
         pointers[i] = &rows[i];
     }
     state.members = pointers;
@@ -111,8 +112,10 @@ enum status members_decode(struct members *m, struct slice bytes)
     for (size_t i = 0; st == ST_OK && i < state->n_members; i++) {
         const Raftfs__State__Member *row = state->members[i];
         st = members_add(m, row->id, row->name, row->peer_urls, (unsigned)row->n_peer_urls);
-        if (st == ST_OK)
-            member_set_client_urls(members_find(m, row->id), row->client_urls, (unsigned)row->n_client_urls);
+        if (st != ST_OK)
+            break;
+        member_set_client_urls(members_find(m, row->id), row->client_urls, (unsigned)row->n_client_urls);
+        members_find(m, row->id)->no_space = row->no_space;
     }
     if (state)
         raftfs__state__node_state__free_unpacked(state, NULL);

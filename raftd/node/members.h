@@ -20,6 +20,7 @@ struct member {
     unsigned peer_url_count;
     char **client_urls;
     unsigned client_url_count;
+    bool no_space; /* etcd's alarm NOSPACE */
 };
 
 struct members {

@@ -232,6 +232,8 @@ void node_step(struct node *n, const struct raft_message *m)
 {
     if (m->type == RAFT_MSG_APPEND && snapshot_is_installing(n))
         return; /* the commit must not pass what is being installed; a lost append is repeated */
+    if (space_step(n, m))
+        return;
     /* A refused proposal of a follower is a lost one: its client's deadline answers. */
     if (raft_step(n->raft, m) != ST_OK)
         return;
@@ -260,6 +262,7 @@ int64_t node_tick(struct node *n, int64_t now_ns)
         snapshots_on_tick(n);
         storage_forget(n);
     }
+    space_on_tick(n);
     requests_expire(n);
     return n->next_tick_ns < n->earliest_deadline_ns ? n->next_tick_ns : n->earliest_deadline_ns;
 }

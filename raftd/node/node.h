@@ -55,6 +55,7 @@ struct node_options {
     uint64_t snapshot_catchup;       /* --snapshot-catchup-entries: ...but for so many, for members just behind */
     size_t window_bytes_max;         /* RAFT_WINDOW_BYTES_MAX */
     size_t snapshot_chunk_bytes;     /* SNAPSHOT_CHUNK_BYTES */
+    uint64_t space_low_bytes;        /* with less space than that on the disk, clients' writes are refused; 0: while there is any */
     /* Copy and send, or drop. Messages of one call are in order. */
     void (*send_fn)(void *arg, const struct raft_message *m);
     /* The same of messages about snapshots. */
@@ -74,6 +75,8 @@ struct node_options {
     void (*restored_fn)(void *arg, struct mvcc *store);
     /* Something about a snapshot, in words; why: or NULL (log line). */
     void (*snapshot_fn)(void *arg, const char *what, uint64_t peer, raft_index index, const char *why);
+    /* This member's disk is about to be full (why: in words), or is not any more (log line). NULL is fine. */
+    void (*space_fn)(void *arg, bool is_short, const char *why);
     /* A role, a leader or a term changed (log line, metrics). */
     void (*changed_fn)(void *arg, const struct raft_status *status);
     /* The process must end: storage is damaged or refused. Does not return. */
@@ -115,7 +118,7 @@ typedef void (*node_done_fn)(void *arg, enum status st, struct slice answer);
 
 /*
  * Replicate and apply a request of the given kind; payload is copied. *ret_request may be used to cancel. A refusal is
- * returned at once, without done_fn: ST_TOO_MANY_REQUESTS, ST_REQUEST_TOO_LARGE, ST_STOPPED. Without a leader it waits for one.
+ * returned at once, without done_fn: ST_TOO_MANY_REQUESTS, ST_REQUEST_TOO_LARGE, ST_NO_SPACE, ST_STOPPED. Without a leader it waits for one.
  */
 enum status node_propose(struct node *n, enum command_kind kind, struct slice payload, int64_t deadline_ns,
                          node_done_fn done_fn, void *arg, struct node_request **ret_request) MUST_CHECK;

@@ -122,11 +122,14 @@ enum status node_propose(struct node *n, enum command_kind kind, struct slice pa
 {
     struct command header = {.kind = kind, .origin = n->options.member_id};
     struct node_request *r;
+    enum status st = space_admit(n, kind, payload);
 
     if (n->stopping)
         return ST_STOPPED;
     if (payload.len > REQUEST_BYTES_MAX)
         return ST_REQUEST_TOO_LARGE;
+    if (st != ST_OK)
+        return st;
     if (n->waiting >= PENDING_REQUESTS_MAX || n->queued_bytes > RAFT_UNCOMMITTED_BYTES_MAX || apply_lags(n))
         return ST_TOO_MANY_REQUESTS;
     header.request = ++n->next_request_id ? n->next_request_id : ++n->next_request_id;

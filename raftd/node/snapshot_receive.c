@@ -187,6 +187,7 @@ static void take_over(struct node *n, struct snapshot_receiver *r)
     n->sealed_index = n->released_index = r->index;
     n->sealed_term = r->log_term;
     n->log_bytes_applied = 0;
+    n->starved_seal = NULL; /* of the store that goes, and goes with it */
     node_tell_snapshot(n, "installed", r->from, r->index, NULL);
     n->options.restored_fn(n->options.arg, n->options.store);
     requests_on_applied(n, r->index);
@@ -208,8 +209,11 @@ static void done_swap(struct node *n, struct node_job *job)
 {
     struct snapshot_job *j = (struct snapshot_job *)job;
 
-    /* Which one is the store now? Only the next start can tell. */
-    if (j->status != ST_OK)
+    /* On a full disk nothing was swapped; else, which one is the store now? Only the next start can tell. */
+    if (j->status == ST_NO_SPACE) {
+        j->receiver->stage = RECEIVER_FINISHES;
+        receiver_refuse(n, j->receiver, j->error.text);
+    } else if (j->status != ST_OK)
         n->options.fail_fn(n->options.arg, j->error.text);
     else
         take_over(n, j->receiver);

@@ -77,7 +77,7 @@ void storage_maybe_seal(struct node *n)
     struct buf state = {0};
     struct mvcc_seal *seal;
 
-    if (n->seal_running || snapshot_is_installing(n) || !wants_seal(n))
+    if (n->seal_running || n->starved_seal || snapshot_is_installing(n) || !wants_seal(n))
         return;
     node_encode_state(n, &state);
     seal = mvcc_seal_begin(n->options.store, buf_slice(&state));
@@ -95,6 +95,11 @@ void node_on_seal_written(struct node *n, struct mvcc_seal *seal, enum status st
     struct error end_error = {0};
     uint64_t index = 0, term = 0;
 
+    if (st == ST_NO_SPACE) { /* it stays frozen: there may be space later */
+        n->seal_running = false;
+        space_on_starved_seal(n, seal, error->text);
+        return;
+    }
     if (st == ST_OK) {
         st = mvcc_seal_end(n->options.store, seal, &index, &term, &end_error);
         error = &end_error;
@@ -104,6 +109,7 @@ void node_on_seal_written(struct node *n, struct mvcc_seal *seal, enum status st
         return;
     }
     n->seal_running = false;
+    n->starved_seal = NULL;
     n->sealed_index = index;
     n->sealed_term = term;
     storage_forget(n);

@@ -174,7 +174,7 @@ static void *spare_main(void *arg)
             pthread_mutex_lock(&s->lock);
         } else if (s->stopping) {
             break;
-        } else if (!s->ready && (due || !s->full)) {
+        } else if (!s->ready && (due || s->file || !s->full)) {
             pthread_mutex_unlock(&s->lock);
             make_step(s);
             pthread_mutex_lock(&s->lock);

@@ -19,6 +19,7 @@ static struct mvcc *store;
 static struct wal *wal;
 static struct node *node;
 static struct members initial;
+static uint64_t segment_bytes = 1 << 16, space_low_bytes;
 static struct raft_message sent[200]; /* without their entries */
 static unsigned sent_count, seals;
 static struct mvcc_seal *seal;
@@ -60,7 +61,7 @@ static void open_node(unsigned members, uint64_t seal_entries, bool stepped)
     struct wal_options wo = {.disk = disk,
                              .cluster_id = 1,
                              .member_id = 1,
-                             .segment_bytes = 1 << 16,
+                             .segment_bytes = segment_bytes,
                              .synchronous = true,
                              .stepped = stepped,
                              .wake_fn = on_nothing,
@@ -71,6 +72,8 @@ static void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .tick_ns = 10 * MS,
                              .election_ticks = 10,
                              .message_bytes_max = RAFT_MESSAGE_BYTES_MAX,
+                             .store_options = so,
+                             .space_low_bytes = space_low_bytes,
                              .inflight_messages_max = 8,
                              .random_seed = 9,
                              .send_fn = on_send,
@@ -108,6 +111,8 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(dir));
     disk = memory_disk_new();
     sent_count = seals = 0;
+    segment_bytes = 1 << 16;
+    space_low_bytes = 0;
     return 0;
 }
 
@@ -338,6 +343,143 @@ static void entries_that_change_nothing_are_sealed_and_released(void **state)
     close_node();
 }
 
+/* ---- space ---- */
+
+static const struct slice key_k = {(const uint8_t *)"\x0a\x01k", 3};         /* field 1: a put, or a delete */
+static const struct slice txn_put = {(const uint8_t *)"\x12\x05\x12\x03\x0a\x01k", 7}; /* success: a put */
+static const struct slice txn_delete = {(const uint8_t *)"\x1a\x05\x1a\x03\x0a\x01k", 7}; /* failure: a delete */
+
+static enum status propose(enum command_kind kind, struct slice payload)
+{
+    enum status st = node_propose(node, kind, payload, INT64_MAX, on_done, &waiters[0], NULL);
+
+    node_run(node);
+    return st;
+}
+
+static void tick(int64_t now_ns)
+{
+    node_tick(node, now_ns);
+    node_run(node);
+    node_tick(node, now_ns);
+    node_run(node);
+}
+
+static bool has_alarm(void)
+{
+    return node_members(node)->list[0].no_space;
+}
+
+static void open_with_reserve(unsigned members)
+{
+    memset(waiters, 0, sizeof waiters);
+    segment_bytes = 4 << 20;
+    space_low_bytes = 1 << 20;
+    open_node(members, UINT64_MAX, false);
+    tick(NS_PER_S);
+}
+
+static void a_short_disk_refuses_what_grows_and_nothing_else(void **state)
+{
+    (void)state;
+    open_with_reserve(1);
+    assert_int_equal(propose(COMMAND_PUT, key_k), ST_OK);
+    memory_disk_set_size(disk, 4 << 20); /* what there is */
+    tick(2 * NS_PER_S);
+    assert_true(has_alarm());
+    assert_int_equal(propose(COMMAND_PUT, key_k), ST_NO_SPACE);
+    assert_int_equal(propose(COMMAND_TXN, txn_put), ST_NO_SPACE);
+    assert_int_equal(propose(COMMAND_TXN, txn_delete), ST_OK);
+    assert_int_equal(propose(COMMAND_DELETE_RANGE, key_k), ST_OK);
+    close_node();
+    /* Nothing but the disk says so after a restart, and the alarm is in the log. */
+    open_node(1, UINT64_MAX, false);
+    assert_true(has_alarm());
+    assert_int_equal(propose(COMMAND_PUT, key_k), ST_NO_SPACE);
+    memory_disk_set_size(disk, UINT64_MAX);
+    tick(NS_PER_S);
+    assert_false(has_alarm());
+    assert_int_equal(propose(COMMAND_PUT, key_k), ST_OK);
+    close_node();
+}
+
+static void the_floor_of_the_log_is_left_to_the_cluster(void **state)
+{
+    unsigned deletes = 0;
+
+    (void)state;
+    open_with_reserve(1);
+    memory_disk_set_size(disk, 4 << 20);
+    tick(2 * NS_PER_S);
+    while (deletes < 100000 && propose(COMMAND_DELETE_RANGE, key_k) == ST_OK)
+        deletes++;
+    assert_in_range(deletes, 20000, 50000); /* 3 of 4 MiB */
+    assert_int_equal(propose(COMMAND_MEMBER_PUBLISH, slice_of(NULL, 0)), ST_OK);
+    close_node();
+}
+
+static void a_seal_without_space_is_kept_and_written_again(void **state)
+{
+    struct error error = {.text = "no space"};
+    struct mvcc_seal *first;
+
+    (void)state;
+    memset(waiters, 0, sizeof waiters);
+    open_node(1, 2, false);
+    assert_int_equal(propose(COMMAND_PUT, key_k), ST_OK);
+    tick(NS_PER_S);
+    assert_int_equal(seals, 1);
+    first = seal;
+    node_on_seal_written(node, seal, ST_NO_SPACE, &error);
+    assert_int_equal(propose(COMMAND_PUT, key_k), ST_NO_SPACE);
+    tick(3 * NS_PER_S);
+    assert_int_equal(seals, 2);
+    assert_ptr_equal(seal, first);
+    assert_int_equal(mvcc_seal_write(seal, &error), ST_OK);
+    node_on_seal_written(node, seal, ST_OK, &error);
+    tick(4 * NS_PER_S);
+    assert_int_equal(propose(COMMAND_PUT, key_k), ST_OK);
+    close_node();
+}
+
+static raft_index log_last(void)
+{
+    struct raft_status st;
+
+    node_get_raft_status(node, &st);
+    return st.last;
+}
+
+static void append_to_follower(raft_index index, uint32_t len)
+{
+    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, len);
+    struct raft_message m = {.type = RAFT_MSG_APPEND, .from = 2, .to = 1, .term = 1, .index = index, .log_term = index > 0,
+                             .entries = &e, .entry_count = 1};
+
+    e->index = index + 1;
+    e->term = 1;
+    node_step(node, &m);
+    node_run(node);
+    raft_entry_unref(e);
+}
+
+static void a_full_follower_takes_what_it_has_room_for(void **state)
+{
+    (void)state;
+    open_with_reserve(3);
+    append_to_follower(0, 1000);
+    assert_int_equal(log_last(), 1);
+    memory_disk_set_size(disk, 4 << 20);
+    tick(2 * NS_PER_S);
+    for (raft_index i = 1; i < 5; i++)
+        append_to_follower(i, 1 << 20);
+    assert_int_equal(log_last(), 3); /* two, and the floor */
+    memory_disk_set_size(disk, UINT64_MAX);
+    append_to_follower(3, 1 << 20);
+    assert_int_equal(log_last(), 4);
+    close_node();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +489,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_read_is_asked_again_as_soon_as_there_is_a_new_leader, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_is_promised_before_it_is_durable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(entries_that_change_nothing_are_sealed_and_released, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_short_disk_refuses_what_grows_and_nothing_else, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_floor_of_the_log_is_left_to_the_cluster, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_seal_without_space_is_kept_and_written_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_follower_takes_what_it_has_room_for, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

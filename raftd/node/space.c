@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A disk that runs full, before it is. This member is short of space when the log has no file ahead, a checkpoint found no space,
+ * or less is left than both need (space_low_bytes); it is not any more when there is an eighth more than that. A member that
+ * is short says so to all by etcd's NOSPACE alarm, an entry as any other, and takes it back itself.
+ *
+ * Writes that make the store grow are refused where they would fail: at a member that is short, everywhere while the leader
+ * is, and while those that are not are no quorum. So a follower's full disk stops nobody, and a leader's only until it has given the lead
+ * away. Deletes, alarms and Raft's own entries go on in the log's reserve, down to a floor that is left to terms and votes.
+ *
+ * A follower takes no entries that its log has no room for; to the leader they are lost messages, and come again. Nor does one whose
+ * checkpoint waits for space and whose memtables hold SPACE_BACKLOG_FACTOR times their size: memory is bounded, too.
+ */
+#include "raftd/node/internal.h"
+
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "raftd/node/snapshot.h"
+
+#define RETRY_NS (1000 * NS_PER_MS)
+
+/* ---- what grows ---- */
+
+static bool command_grows(struct node *n, enum command_kind kind, struct slice payload)
+{
+    Etcdserverpb__TxnRequest *txn;
+    bool grows;
+
+    if (kind != COMMAND_TXN)
+        return kind == COMMAND_PUT;
+    txn = kv_unpack_txn(&n->arena, payload);
+    grows = !txn || kv_txn_puts(txn);
+    arena_reset(&n->arena);
+    return grows;
+}
+
+/* What the cluster needs to go on, and to get out. */
+static bool is_ours(enum command_kind kind)
+{
+    return kind == COMMAND_ALARM || kind == COMMAND_MEMBER_PUBLISH;
+}
+
+static bool log_has_room(struct node *n, uint64_t bytes)
+{
+    struct wal_space space;
+
+    wal_get_space(n->options.wal, &space);
+    return !space.is_full || space.room_bytes >= SPACE_FLOOR_BYTES + bytes;
+}
+
+/* Is there nobody to store a write for us? */
+static bool cluster_is_short(struct node *n)
+{
+    struct raft_status st;
+    unsigned with_space = 0;
+
+    raft_get_status(n->raft, &st);
+    for (unsigned i = 0; i < n->members.count; i++) {
+        const struct member *m = &n->members.list[i];
+        if (m->no_space && m->id == st.leader)
+            return true;
+        with_space += !m->no_space;
+    }
+    return n->members.count && with_space < n->members.count / 2 + 1;
+}
+
+enum status space_admit(struct node *n, enum command_kind kind, struct slice payload)
+{
+    if (is_ours(kind))
+        return ST_OK;
+    if (n->is_short && !log_has_room(n, payload.len))
+        return ST_NO_SPACE;
+    if (!n->is_short && !cluster_is_short(n))
+        return ST_OK;
+    return command_grows(n, kind, payload) ? ST_NO_SPACE : ST_OK;
+}
+
+/* ---- messages ---- */
+
+static bool takes_entry(struct node *n, const struct raft_entry *e)
+{
+    struct command c = {0};
+
+    if (e->type != RAFT_ENTRY_NORMAL || !command_parse(e, &c) || is_ours(c.kind))
+        return true;
+    return log_has_room(n, e->len) && !command_grows(n, c.kind, c.payload);
+}
+
+/* Those that had heard of no alarm yet; their clients' deadlines answer. */
+static void step_proposal(struct node *n, const struct raft_message *m)
+{
+    struct raft_message kept = *m;
+
+    kept.entries = mem_alloc((m->entry_count + 1) * sizeof(*kept.entries));
+    kept.entry_count = 0;
+    for (size_t i = 0; i < m->entry_count; i++)
+        if (takes_entry(n, m->entries[i]))
+            kept.entries[kept.entry_count++] = m->entries[i];
+    if (kept.entry_count && raft_step(n->raft, &kept) != ST_OK)
+        kept.entry_count = 0; /* a proposal that was not taken is a lost one */
+    free(kept.entries);
+}
+
+static bool has_room_for(struct node *n, const struct raft_message *m)
+{
+    uint64_t limit = n->options.store_options.memtable_bytes, bytes = 0;
+    struct mvcc_stats stats;
+
+    for (size_t i = 0; i < m->entry_count; i++)
+        bytes += m->entries[i]->len + SPACE_ENTRY_OVERHEAD_BYTES;
+    if (!log_has_room(n, bytes))
+        return false;
+    if (!n->starved_seal)
+        return true;
+    mvcc_get_stats(n->options.store, &stats);
+    return stats.memtable_bytes / SPACE_BACKLOG_FACTOR < limit;
+}
+
+bool space_step(struct node *n, const struct raft_message *m)
+{
+    if (!n->is_short || !m->entry_count)
+        return false;
+    if (m->type == RAFT_MSG_PROPOSE) {
+        step_proposal(n, m);
+        return true;
+    }
+    return !has_room_for(n, m);
+}
+
+/* ---- as time passes ---- */
+
+static const char *why_short(struct node *n)
+{
+    uint64_t low = n->options.space_low_bytes;
+    struct wal_space space;
+
+    wal_get_space(n->options.wal, &space);
+    if (space.is_full)
+        return "there is no space for the next file of the log";
+    if (n->starved_seal)
+        return "there is no space for a checkpoint";
+    if (n->is_short)
+        low += low / 8;
+    return space.free_bytes < low ? "little space is left" : NULL;
+}
+
+/* why: NULL: it is not. */
+static void set_short(struct node *n, const char *why)
+{
+    bool was = n->is_short;
+
+    n->is_short = why != NULL;
+    if (was != n->is_short && n->options.space_fn)
+        n->options.space_fn(n->options.arg, n->is_short, why);
+}
+
+static void on_alarm_done(void *arg, enum status st, struct slice answer)
+{
+    struct node *n = arg;
+
+    (void)st;
+    (void)answer;
+    n->alarm_asked = false;
+}
+
+/* Have the alarm say what is the case. */
+static void ask_for_alarm(struct node *n)
+{
+    const struct member *me = members_find(&n->members, n->options.member_id);
+    Etcdserverpb__AlarmRequest r = ETCDSERVERPB__ALARM_REQUEST__INIT;
+    uint8_t bytes[64];
+
+    if (!me || me->no_space == n->is_short || n->alarm_asked || !n->last_status.leader)
+        return;
+    r.action = n->is_short ? ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE
+                           : ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE;
+    r.memberid = me->id;
+    r.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+    INVARIANT(etcdserverpb__alarm_request__get_packed_size(&r) <= sizeof bytes);
+    if (node_propose(n, COMMAND_ALARM, slice_of(bytes, etcdserverpb__alarm_request__pack(&r, bytes)), INT64_MAX,
+                     on_alarm_done, n, NULL) == ST_OK)
+        n->alarm_asked = true;
+}
+
+/* The lead to one who has space, in turn, if there are enough of them for the cluster to go on. */
+static void give_lead_away(struct node *n)
+{
+    const struct member *me = members_find(&n->members, n->options.member_id);
+    unsigned with_space = 0;
+
+    if (!n->is_short || n->last_status.role != RAFT_LEADER || !me || !me->no_space)
+        return;
+    for (unsigned i = 0; i < n->members.count; i++)
+        with_space += !n->members.list[i].no_space;
+    if (with_space < n->members.count / 2 + 1)
+        return;
+    do
+        n->next_leader = (n->next_leader + 1) % n->members.count;
+    while (n->members.list[n->next_leader].no_space);
+    if (raft_transfer_leader(n->raft, n->members.list[n->next_leader].id) != ST_OK)
+        return; /* one is under way, or that one cannot lead: another in a second */
+}
+
+void space_on_starved_seal(struct node *n, struct mvcc_seal *seal, const char *why)
+{
+    set_short(n, why);
+    n->starved_seal = seal;
+}
+
+/* Not before there could be space: what is written in vain takes the little that is left from others. */
+static void retry_seal(struct node *n)
+{
+    struct mvcc_seal *seal = n->starved_seal;
+    struct wal_space space;
+    struct mvcc_stats stats;
+
+    if (!seal || n->seal_running || snapshot_is_installing(n))
+        return;
+    wal_get_space(n->options.wal, &space);
+    mvcc_get_stats(n->options.store, &stats);
+    if (space.free_bytes < stats.frozen_bytes)
+        return;
+    n->seal_running = true;
+    n->options.seal_fn(n->options.arg, seal);
+}
+
+void space_on_tick(struct node *n)
+{
+    set_short(n, why_short(n));
+    ask_for_alarm(n);
+    if (n->now_ns < n->space_retry_at_ns)
+        return;
+    n->space_retry_at_ns = n->now_ns + RETRY_NS;
+    retry_seal(n);
+    give_lead_away(n);
+}
