@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -233,14 +234,28 @@ static struct wal *open_full(struct place *p)
     return w;
 }
 
-/* Until the log says so; it looks once a second. */
-static struct wal_space wait_until_full(struct wal *w)
+/* The log looks at the disk once a second, and tells nobody. */
+static bool look_again(struct place *p)
+{
+    struct timespec at;
+
+    clock_gettime(CLOCK_REALTIME, &at);
+    at.tv_nsec += 5000000;
+    at.tv_sec += at.tv_nsec / 1000000000;
+    at.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_timedwait(&p->woken, &p->lock, &at);
+    pthread_mutex_unlock(&p->lock);
+    return true;
+}
+
+static struct wal_space wait_until_full(struct place *p, struct wal *w)
 {
     struct wal_space space;
 
     do
         wal_get_space(w, &space);
-    while (!space.is_full && usleep(1000) == 0);
+    while (!space.is_full && look_again(p));
     return space;
 }
 
@@ -252,7 +267,7 @@ static uint64_t fill_beyond(struct place *p, struct wal *w, raft_index most)
     for (raft_index i = 1; i <= most; i++)
         ticket = append(w, i, 1000);
     wait_for(p, w, 30); /* one segment's worth was there before */
-    wait_until_full(w);
+    wait_until_full(p, w);
     assert_true(wal_durable(w) < most);
     return ticket;
 }
@@ -270,7 +285,7 @@ static void on_a_full_disk_the_log_waits_and_loses_nothing(void **state)
     wait_for(p, w, last);
     do
         wal_get_space(w, &space);
-    while ((space.is_full || space.room_bytes < 30000) && usleep(1000) == 0); /* there is a reserve again */
+    while ((space.is_full || space.room_bytes < 30000) && look_again(p)); /* there is a reserve again */
     wal_close(w);
     w = open_log(p, 32 << 10);
     check_replay(w, 0, 200, 1000);
