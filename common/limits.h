@@ -14,6 +14,9 @@
 #define TXN_DEPTH_MAX 8u
 #define TXN_PARTS_MAX 4096u                           /* compares and operations on all levels */
 
+#define HASHES_MAX 64u                                /* stores being hashed, all clients: too many requests */
+#define HASH_SLICE_RECORDS 1024u                      /* of them in one turn of the loop */
+#define HASH_SLICE_BYTES (1024u * 1024u)              /* likewise */
 #define SLICED_ANSWERS_BYTES_MAX (2ull << 30)         /* long ranges being read, all clients: too many requests */
 
 /* One client connection (net/). */

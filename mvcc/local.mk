@@ -2,6 +2,7 @@
 noinst_LIBRARIES += libmvcc.a
 libmvcc_a_CFLAGS = $(AM_CFLAGS) $(TDB_CFLAGS)
 libmvcc_a_SOURCES = \
+	mvcc/hash.c \
 	mvcc/index.c mvcc/index.h \
 	mvcc/internal.h \
 	mvcc/memtable.c mvcc/memtable.h \

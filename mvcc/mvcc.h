@@ -192,9 +192,30 @@ struct mvcc_stats {
 void mvcc_get_stats(const struct mvcc *s, struct mvcc_stats *ret_stats);
 
 /*
- * CRC-32C over every record with main revision <= rev (0: all), in order: equal on equal replicas, whatever is
- * sealed. A walk over everything: for checks, not for the loop under load.
+ * A hash of what a revision saw: CRC-32C over every record up to it, in order of (main, sub). Equal on equal replicas, whatever is
+ * sealed. History is append-only, so it is made in slices, with any writes between them; a store that was installed in place of this
+ * one goes on with it as well.
+ *
+ *     st = mvcc_hash_begin(s, rev, &h);
+ *     while (st == ST_OK && !mvcc_hash_is_done(&h))
+ *         st = mvcc_hash_step(s, &h, records, bytes);
  */
+struct mvcc_hasher {
+    mvcc_rev rev;  /* up to here */
+    mvcc_rev main; /* the next record */
+    int64_t sub;
+    uint32_t crc;  /* of those before it; once done: the hash */
+};
+
+/* rev 0: now. As mvcc_check_rev. */
+enum status mvcc_hash_begin(const struct mvcc *s, mvcc_rev rev, struct mvcc_hasher *ret_hash) MUST_CHECK;
+/* So many records, or until they have so many bytes; at least one. ST_COMPACTED: they are gone meanwhile; ST_CORRUPT, ST_IO. */
+enum status mvcc_hash_step(struct mvcc *s, struct mvcc_hasher *h, unsigned records_max, size_t bytes_max) MUST_CHECK;
+static inline bool mvcc_hash_is_done(const struct mvcc_hasher *h)
+{
+    return h->main > h->rev;
+}
+/* In one go: a walk over everything, for checks and not for the loop. */
 enum status mvcc_hash(struct mvcc *s, mvcc_rev rev, uint32_t *ret_hash) MUST_CHECK;
 
 #endif

@@ -2,7 +2,6 @@
 /* Ranges, points, history. */
 #include <string.h>
 
-#include "common/crc32c.h"
 #include "mvcc/internal.h"
 #include "mvcc/record.h"
 
@@ -280,33 +279,4 @@ enum status mvcc_history(struct mvcc *s, mvcc_rev from, mvcc_rev to, mvcc_event_
         }
     }
     return ST_OK;
-}
-
-struct hasher {
-    uint32_t crc;
-    struct buf bytes;
-};
-
-static bool on_hash(const struct mvcc_event *e, void *arg)
-{
-    struct hasher *h = arg;
-    size_t len = record_bytes(e->kv.key.len, e->kv.value.len);
-
-    buf_clear(&h->bytes);
-    record_encode(buf_reserve(&h->bytes, len), &e->kv, e->sub, e->is_delete ? RECORD_TOMBSTONE : 0);
-    h->crc = crc32c(h->crc, h->bytes.data, len);
-    return true;
-}
-
-enum status mvcc_hash(struct mvcc *s, mvcc_rev rev, uint32_t *ret_hash)
-{
-    struct hasher h = {0};
-    enum status st = mvcc_check_rev(s, rev);
-
-    if (st == ST_OK)
-        st = mvcc_history(s, s->compact_revision + 1, rev ? rev : s->revision, on_hash, &h);
-    buf_fini(&h.bytes);
-    if (st == ST_OK)
-        *ret_hash = h.crc;
-    return st;
 }

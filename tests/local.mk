@@ -9,6 +9,7 @@ pytest_files = \
 	tests/cluster/test_crash.py \
 	tests/cluster/test_full_disk.py \
 	tests/cluster/test_handshake.py \
+	tests/cluster/test_hash.py \
 	tests/cluster/test_long_ranges.py \
 	tests/cluster/test_partition.py \
 	tests/cluster/test_replication.py \

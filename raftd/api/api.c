@@ -175,6 +175,8 @@ static const struct api_method rows[] = {
     {.path = "/etcdserverpb.Cluster/MemberList", .handle = api_member_list},
     {.path = "/etcdserverpb.Maintenance/Status", .handle = api_status},
     {.path = "/etcdserverpb.Maintenance/Alarm", .handle = api_alarm},
+    {.path = "/etcdserverpb.Maintenance/Hash", .handle = api_hash},
+    {.path = "/etcdserverpb.Maintenance/HashKV", .handle = api_hash_kv},
     {.path = "/grpc.health.v1.Health/Check", .handle = api_health_check},
     {.path = "/grpc.health.v1.Health/Watch",
      .handle = api_health_watch,
@@ -261,6 +263,7 @@ struct api *api_new(struct loop *l, struct node *n)
     TAILQ_INIT(&a->long_ranges);
     TAILQ_INIT(&a->parked_ranges);
     loop_timer_init(&a->next_slice, api_range_next_slice, a);
+    api_hash_init(a);
     api_watch_init(a);
     return a;
 }
@@ -277,6 +280,7 @@ void api_free(struct api *a)
         return;
     INVARIANT(TAILQ_EMPTY(&a->long_ranges) && TAILQ_EMPTY(&a->parked_ranges)); /* the calls are gone */
     loop_timer_cancel(a->loop, &a->next_slice);
+    api_hash_fini(a);
     api_watch_fini(a);
     arena_fini(&a->arena);
     buf_fini(&a->answer);

@@ -15,7 +15,9 @@
 struct watch;
 struct watch_stream;
 struct long_range;
+struct hashing;
 TAILQ_HEAD(long_ranges, long_range);
+TAILQ_HEAD(hashings, hashing);
 TAILQ_HEAD(watch_list, watch);
 
 struct api {
@@ -27,6 +29,10 @@ struct api {
     struct long_ranges long_ranges, parked_ranges;
     struct loop_timer next_slice;
     uint64_t sliced_bytes; /* of their answers */
+    /* hashes being made (hash.c) */
+    struct hashings hashings;
+    unsigned hashing_count;
+    struct loop_timer next_hash_slice;
     /* watches */
     struct watch_hub *hub;
     TAILQ_HEAD(watch_streams, watch_stream) streams;
@@ -87,6 +93,12 @@ void api_range_stream(struct api *a, struct grpc_call *call, struct kv_range *x)
 void api_range_stream_on_writable(struct grpc_call *call, void *service_arg);
 void api_range_next_slice(void *arg); /* next_slice's */
 void api_range_on_restored(struct api *a, struct mvcc *store);
+
+/* hash.c */
+void api_hash(struct api *a, struct grpc_call *call, struct slice message);
+void api_hash_kv(struct api *a, struct grpc_call *call, struct slice message);
+void api_hash_init(struct api *a);
+void api_hash_fini(struct api *a);
 
 /* kv.c */
 void api_kv_range(struct api *a, struct grpc_call *call, struct slice message);

@@ -4,6 +4,7 @@ libapi_a_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 libapi_a_SOURCES = \
 	raftd/api/api.c raftd/api/api.h \
 	raftd/api/cluster.c \
+	raftd/api/hash.c \
 	raftd/api/health.c \
 	raftd/api/internal.h \
 	raftd/api/kv.c \

@@ -402,7 +402,6 @@ LATER = {
         )
     ],
     "snapshots and defragmentation": [Step("snapshot save SCRATCH/snapshot"), Step("defrag")],
-    "hashes": [Step("endpoint hashkv")],
 }
 
 MEMBERS = [
@@ -415,6 +414,12 @@ MEMBERS = [
     Step("member list --hex -w json"),
     Step("member list --consistency s -w json", since=(3, 7)),
     *each_format("alarm list", ("simple", "table")),
+    *each_format("endpoint hashkv"),
+    *each_format("endpoint hashkv --cluster"),
+    Step("endpoint hashkv --rev 5 -w json"),
+    Step("endpoint hashkv --rev 1 -w fields"),
+    Step("endpoint hashkv --rev 1000000"),
+    Step("endpoint hashkv --rev=-1"),
     Step("alarm list -w json", server=(3, 7)),  # 3.4 answers without a header
     Step("alarm list -w fields", server=(3, 7)),
     Step("get '' --prefix --keys-only -w json"),

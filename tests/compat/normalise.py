@@ -24,6 +24,9 @@ RULES = [
     # size of the data on disk, and the limit on it
     (r'"(dbSize|dbSizeInUse|dbSizeQuota)":\d+', r'"\1":SIZE'),
     (r'"(DBSize|DBSizeInUse|DBSizeQuota)" : \d+', r'"\1" : SIZE'),
+    # the hash of what a server holds: each has its own way to make it
+    (r'"hash":\d+', '"hash":HASH'),
+    (r'"Hash" : \d+', '"Hash" : HASH'),
     # version of the server and of its storage
     (r'"(version|storageVersion)":"[^"]*"', r'"\1":VERSION'),
     (r'"(Version|StorageVersion)" : ?"[^"]*"', r'"\1" : VERSION'),
@@ -32,6 +35,8 @@ RULES = [
 # Columns of `endpoint status` in simple and table, by the number of columns that this etcdctl prints (3.4, 3.7): version, storage
 # version, sizes and share in use, quota, term, raft index, raft applied index.
 STATUS_COLUMNS = {10: (2, 3, 6, 7, 8), 16: (2, 3, 4, 5, 6, 7, 10, 11, 12)}
+# Of `endpoint hashkv`: the hash.
+HASH_COLUMNS = {2: (1,), 3: (1,)}
 # Column of `endpoint health -w table` (endpoint, health, took, error).
 HEALTH_COLUMNS = {4: (2,)}
 
@@ -54,11 +59,11 @@ def normalise(text, step_line, ports, ids):
         text = re.sub(rf"\b({number}|{number:x})\b", name, text)
     for pattern, replacement in RULES:
         text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
-    masked = STATUS_COLUMNS if "status" in step_line else HEALTH_COLUMNS
+    masked = STATUS_COLUMNS if "status" in step_line else HASH_COLUMNS if "hashkv" in step_line else HEALTH_COLUMNS
     if "-w table" in step_line:
         # The width of a column is that of its widest cell, masked or not.
         text = re.sub(r"-{2,}|─+", "--", text)
         text = _columns(text, lambda line: [cell.strip() for cell in re.split(r"[|│]", line.strip("|│"))], " | ", masked)
-    elif "endpoint status" in step_line:
+    elif "endpoint status" in step_line or "endpoint hashkv" in step_line:
         text = _columns(text, lambda line: line.split(", "), ", ", masked)
     return text

@@ -7,6 +7,7 @@ PUT = "/etcdserverpb.KV/Put"
 DELETE = "/etcdserverpb.KV/DeleteRange"
 RANGE = "/etcdserverpb.KV/Range"
 STATUS = "/etcdserverpb.Maintenance/Status"
+HASH_KV = "/etcdserverpb.Maintenance/HashKV"
 PAGE = 2000
 
 
@@ -51,6 +52,12 @@ def version(channel, key):
 def revision(channel):
     """The store's."""
     return revision_of(h2c.parse(channel.call(RANGE, get_message(b"revision?"))))
+
+
+def hash_of(channel, revision=0):
+    """(hash, revision that was hashed) of the store. HashKVResponse: hash = 2, hash_revision = 4."""
+    answer = h2c.parse(channel.call(HASH_KV, h2c.field(1, revision)))
+    return answer.get(2, [0])[0], answer[4][0]
 
 
 def prefix_end(prefix):

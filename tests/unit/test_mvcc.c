@@ -262,6 +262,61 @@ static void equal_logs_make_equal_hashes_whatever_is_sealed(void **state)
     model_fini(&m);
 }
 
+/* Whatever is written, and sealed, between two slices, the hash is that of its revision. */
+static void a_hash_made_in_slices_is_that_of_its_revision(void **state)
+{
+    struct rng rng = {.state = 6};
+    struct mvcc_hasher h;
+    uint32_t expected;
+    struct model m;
+    struct mvcc *s;
+
+    (void)state;
+    model_init(&m);
+    for (int i = 0; i < 200; i++)
+        model_draw(&m, &rng);
+    empty_dir(dir);
+    s = open_store(dir);
+    model_feed_to(&m, s, m.log_count / 2);
+    assert_int_equal(mvcc_hash(s, 0, &expected), ST_OK);
+    assert_int_equal(mvcc_hash_begin(s, 0, &h), ST_OK);
+    assert_int_equal(h.rev, mvcc_revision(s));
+    for (size_t n = m.log_count / 2 + 1; !mvcc_hash_is_done(&h); n++) {
+        struct mvcc_hasher before = h;
+        assert_int_equal(mvcc_hash_step(s, &h, n % 2 ? 1 : 3, n % 3 ? SIZE_MAX : 1), ST_OK);
+        assert_true(h.main > before.main || h.sub > before.sub); /* at least one */
+        model_feed_to(&m, s, n < m.log_count ? n : m.log_count);
+        if (mvcc_wants_seal(s))
+            seal_all(s, "");
+    }
+    assert_int_equal(h.crc, expected);
+    assert_true(mvcc_revision(s) > h.rev);
+    assert_int_equal(mvcc_hash_begin(s, mvcc_revision(s) + 1, &h), ST_FUTURE_REV);
+    assert_int_equal(mvcc_hash_begin(s, -1, &h), ST_COMPACTED);
+    mvcc_close(s);
+    model_fini(&m);
+}
+
+/* Where one key ends and its value begins counts. */
+static void a_hash_tells_stores_of_the_same_bytes_apart(void **state)
+{
+    static const char *const texts[][2] = {{"ab", "c"}, {"a", "bc"}};
+    uint32_t hash[2];
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct mvcc *s;
+        empty_dir(dir);
+        s = open_store(dir);
+        mvcc_begin(s, 1, 1, 1);
+        assert_int_equal(mvcc_put(s, slice_of_text(texts[i][0]), slice_of_text(texts[i][1]), 0), ST_OK);
+        mvcc_end(s);
+        assert_int_equal(mvcc_hash(s, 0, &hash[i]), ST_OK);
+        mvcc_close(s);
+    }
+    assert_int_not_equal(hash[0], hash[1]);
+}
+
 /* Failing comparisons and no-ops fill the log as well. */
 static void entries_that_change_nothing_lead_to_a_seal_too(void **state)
 {
@@ -605,6 +660,8 @@ int main(void)
         cmocka_unit_test(it_answers_like_a_naive_store_through_seals_and_reopening),
         cmocka_unit_test(a_seal_is_written_on_a_thread_while_the_store_reads_and_writes),
         cmocka_unit_test(equal_logs_make_equal_hashes_whatever_is_sealed),
+        cmocka_unit_test(a_hash_made_in_slices_is_that_of_its_revision),
+        cmocka_unit_test(a_hash_tells_stores_of_the_same_bytes_apart),
         cmocka_unit_test(entries_that_change_nothing_lead_to_a_seal_too),
         cmocka_unit_test(the_wildest_clock_does_not_stop_time),
         cmocka_unit_test(whatever_a_crash_leaves_of_a_seal_the_store_opens),
