@@ -164,6 +164,9 @@ struct raft {
     struct progress progress[RAFT_MEMBERS_MAX];
     raft_index everywhere;    /* what every member holds, as the leader last said */
     raft_id transferee;
+    raft_term led;               /* the last term in which we led; progress is of that term */
+    struct raft_entry **kept;    /* proposals that came too late for it: for the next leader */
+    size_t kept_count, kept_cap, kept_bytes;
     struct {
         raft_id from;
         raft_index index;
@@ -254,6 +257,12 @@ void raft_commit_to(struct raft *r, raft_index index);
 void raft_on_append(struct raft *r, const struct raft_message *m);
 void raft_on_heartbeat(struct raft *r, const struct raft_message *m);
 void raft_on_snapshot(struct raft *r, const struct raft_message *m);
+
+/* transfer.c */
+/* They came while leadership goes: for whoever has it next. ST_TOO_MANY_REQUESTS. */
+enum status raft_keep_proposals(struct raft *r, struct raft_entry *const *entries, size_t count);
+/* Is it known who leads now? There they go. */
+void raft_place_kept_proposals(struct raft *r);
 
 /* pull.c */
 /* Our pre-vote was refused by one with a newer log. */

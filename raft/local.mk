@@ -14,7 +14,8 @@ libraft_a_SOURCES = \
 	raft/raft.c raft/raft.h \
 	raft/read.c \
 	raft/ready.c \
-	raft/snapshot.h
+	raft/snapshot.h \
+	raft/transfer.c
 
 if HAVE_CMOCKA
 raft_tests = test_raft test_raft_conf test_raft_member test_raft_partition test_raft_snapshot

@@ -69,8 +69,11 @@ void raft_free(struct raft *r)
     raft_log_fini(&r->log);
     for (size_t i = 0; i < r->forward_count; i++)
         raft_entry_unref(r->forward[i]);
+    for (size_t i = 0; i < r->kept_count; i++)
+        raft_entry_unref(r->kept[i]);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         free(r->progress[i].inflight);
+    free(r->kept);
     free(r->forward);
     free(r->reads);
     free(r->read_states);
@@ -132,13 +135,14 @@ static void on_leader_message(struct raft *r, const struct raft_message *m)
 /*
  * Proposals of a follower. Only for a leader: passing them on again could go round for ever. Only for the leader of the
  * term they were sent in, and each count once: a message that the network repeats, even to a later leader, is never
- * appended twice.
+ * appended twice. One that comes when we are about to lead no more, or just do not, is kept for who leads next.
  */
 static enum status on_propose(struct raft *r, const struct raft_message *m)
 {
+    bool leads = r->role == RAFT_LEADER && m->term == r->term;
     int slot = raft_slot(r, m->from);
 
-    if (r->role != RAFT_LEADER || r->transferee || m->term != r->term)
+    if (!leads && (!r->led || m->term != r->led))
         return ST_NO_LEADER;
     if (m->entry_count && !m->entries)
         return ST_BAD_ARGUMENT;
@@ -149,6 +153,8 @@ static enum status on_propose(struct raft *r, const struct raft_message *m)
         return ST_OK; /* removed: its proposals are none of ours */
     if (!raft_progress_take_proposal(&r->progress[slot], m->hint_index, m->context))
         return ST_OK;
+    if (!leads || r->transferee)
+        return raft_keep_proposals(r, m->entries, m->entry_count);
     return raft_append_proposals(r, m->entries, m->entry_count);
 }
 
@@ -291,29 +297,6 @@ enum status raft_read_index(struct raft *r, uint64_t context)
     if (!r->leader)
         return ST_NO_LEADER;
     raft_emit(r, &r->out, RAFT_MSG_READ_INDEX, r->leader)->context = context;
-    return ST_OK;
-}
-
-enum status raft_transfer_leader(struct raft *r, raft_id to)
-{
-    int slot = raft_slot(r, to);
-
-    if (r->role != RAFT_LEADER) {
-        if (!r->leader)
-            return ST_NO_LEADER;
-        raft_emit(r, &r->out, RAFT_MSG_TRANSFER_LEADER, r->leader)->context = to;
-        return ST_OK;
-    }
-    if (slot < 0)
-        return ST_NOT_FOUND;
-    if (!raft_conf_is_voter(&r->conf, to))
-        return ST_BAD_ARGUMENT;
-    if (to == r->options.id || to == r->transferee)
-        return ST_OK;
-    r->transferee = to;
-    r->election_elapsed = 0; /* it has one election timeout */
-    if (r->progress[slot].match == raft_log_last(&r->log))
-        raft_emit(r, &r->out, RAFT_MSG_TIMEOUT_NOW, to);
     return ST_OK;
 }
 

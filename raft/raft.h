@@ -185,8 +185,8 @@ enum status raft_propose(struct raft *r, struct raft_entry *const *entries, size
 enum status raft_read_index(struct raft *r, uint64_t context) MUST_CHECK;
 
 /*
- * Give leadership to the voter `to` (thesis 3.10); proposals are refused until it took over or T ticks passed. A follower
- * asks its leader to. ST_NO_LEADER: nobody to ask; ST_NOT_FOUND: no member; ST_BAD_ARGUMENT: a learner.
+ * Give leadership to the voter `to` (thesis 3.10); proposals are refused until it took over or T ticks passed, and those of
+ * followers kept for whoever leads then. A follower asks its leader to. ST_NO_LEADER: nobody to ask; ST_NOT_FOUND: no member; ST_BAD_ARGUMENT: a learner.
  */
 enum status raft_transfer_leader(struct raft *r, raft_id to) MUST_CHECK;
 

@@ -54,6 +54,7 @@ bool raft_ready(struct raft *r, struct raft_ready *ret_ready)
     struct raft_ready rd = {0};
 
     INVARIANT(!r->in_ready);
+    raft_place_kept_proposals(r);
     raft_maybe_leave_joint(r);
     raft_begin_read_round(r);
     raft_fill_appends(r);

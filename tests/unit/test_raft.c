@@ -268,6 +268,101 @@ static void a_forwarded_proposal_that_arrives_twice_is_appended_once(void **stat
     cluster_fini(&c);
 }
 
+/* A follower's proposal on its way to the leader, who is about to hand over to the other follower. */
+static unsigned propose_into_a_transfer(bool cut_heir, unsigned *ret_heir)
+{
+    unsigned leader, follower;
+
+    cluster_elect(&c);
+    leader = (unsigned)cluster_leader(&c);
+    *ret_heir = (leader + 1) % 3;
+    follower = (leader + 2) % 3;
+    if (cut_heir)
+        cluster_isolate(&c, *ret_heir, true);
+    assert_true(cluster_propose(&c, follower, "kept"));
+    cluster_run(&c, follower, true);
+    assert_int_equal(raft_transfer_leader(c.nodes[leader].raft, *ret_heir + 1), ST_OK);
+    return leader;
+}
+
+static void a_proposal_that_meets_a_transfer_is_the_next_leaders_once(void **state)
+{
+    unsigned heir;
+
+    (void)state;
+    cluster_init(&c, 3, 43);
+    propose_into_a_transfer(false, &heir);
+    for (int i = 0; i < 3; i++)
+        cluster_deliver(&c, find_message(RAFT_MSG_PROPOSE), true);
+    cluster_settle(&c);
+    assert_int_equal(cluster_leader(&c), (int)heir);
+    assert_int_equal(c.committed_last, 3); /* two no-ops, and it */
+    cluster_fini(&c);
+}
+
+static void a_proposal_that_comes_just_after_its_leader_went_is_the_next_ones_once(void **state)
+{
+    unsigned heir, leader;
+
+    (void)state;
+    cluster_init(&c, 3, 44);
+    leader = propose_into_a_transfer(false, &heir);
+    /* Everything but the proposal. */
+    for (int round = 0; round < 10; round++) {
+        for (unsigned i = 0; i < 3; i++)
+            cluster_run(&c, i, true);
+        for (size_t i = 0; i < c.pool_count;)
+            if (c.pool[i].type == RAFT_MSG_PROPOSE)
+                i++;
+            else
+                cluster_deliver(&c, i, false);
+    }
+    assert_int_equal(cluster_leader(&c), (int)heir);
+    assert_int_equal(cluster_status(&c, leader).role, RAFT_FOLLOWER);
+    for (int i = 0; i < 3; i++)
+        cluster_deliver(&c, find_message(RAFT_MSG_PROPOSE), true);
+    cluster_settle(&c);
+    assert_int_equal(c.committed_last, 3);
+    cluster_fini(&c);
+}
+
+static void a_proposal_kept_for_a_transfer_that_fails_is_appended_after_all(void **state)
+{
+    unsigned heir, leader;
+
+    (void)state;
+    cluster_init(&c, 3, 45);
+    leader = propose_into_a_transfer(true, &heir);
+    cluster_settle(&c);
+    assert_int_equal(c.committed_last, 1);
+    cluster_tick_all(&c, 11);
+    assert_int_equal(cluster_leader(&c), (int)leader);
+    assert_int_equal(cluster_status(&c, leader).transferee, 0);
+    assert_int_equal(c.committed_last, 2);
+    cluster_fini(&c);
+}
+
+/* uncommitted_bytes_max bounds these as well: here it is 4096. */
+static void no_more_proposals_are_kept_than_may_be_uncommitted(void **state)
+{
+    unsigned heir, leader;
+    char text[200] = "";
+    raft_index before;
+
+    (void)state;
+    cluster_init(&c, 3, 46);
+    leader = propose_into_a_transfer(true, &heir);
+    memset(text, 'x', sizeof text - 1);
+    for (int i = 0; i < 100; i++)
+        assert_true(cluster_propose(&c, (leader + 2) % 3, text));
+    cluster_settle(&c);
+    before = c.committed_last;
+    cluster_tick_all(&c, 11);
+    assert_true(c.committed_last > before);
+    assert_true(c.committed_last - before <= 4096 / (sizeof text - 1));
+    cluster_fini(&c);
+}
+
 static void a_late_proposal_of_an_older_term_is_not_appended(void **state)
 {
     unsigned leader, heir;
@@ -633,6 +728,10 @@ int main(void)
         cmocka_unit_test(leadership_can_be_handed_over),
         cmocka_unit_test(a_forwarded_proposal_that_arrives_twice_is_appended_once),
         cmocka_unit_test(a_late_proposal_of_an_older_term_is_not_appended),
+        cmocka_unit_test(a_proposal_that_meets_a_transfer_is_the_next_leaders_once),
+        cmocka_unit_test(a_proposal_that_comes_just_after_its_leader_went_is_the_next_ones_once),
+        cmocka_unit_test(a_proposal_kept_for_a_transfer_that_fails_is_appended_after_all),
+        cmocka_unit_test(no_more_proposals_are_kept_than_may_be_uncommitted),
         cmocka_unit_test(forwarded_proposals_travel_in_messages_of_bounded_size),
         cmocka_unit_test(news_of_a_batch_is_none_of_entries_that_came_back_later),
         cmocka_unit_test(a_follower_acknowledges_no_more_than_was_compared),
