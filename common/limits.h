@@ -46,6 +46,7 @@
 #define SNAPSHOT_COUNT_DEFAULT 10000                  /* etcd's --snapshot-count, --snapshot-catchup-entries */
 #define SNAPSHOT_CATCHUP_DEFAULT 5000
 #define PENDING_REQUESTS_MAX 100000u                  /* proposals and reads a node waits for */
+#define TRANSFER_REQUESTS_MAX 64u                     /* clients that wait for a change of leader: too many requests */
 
 /* Snapshots between members (raftd/node/snapshot.c). */
 #define SNAPSHOT_CHUNK_BYTES (256u * 1024u)           /* of records in a message, about; at least one record */

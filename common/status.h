@@ -57,11 +57,14 @@ enum grpc_code {
     X(BAD_AUTH_TOKEN,       GRPC_UNAUTHENTICATED,     EACCES,       "etcdserver: invalid auth token")  \
     X(NO_LEADER,            GRPC_UNAVAILABLE,         ETIMEDOUT,    "etcdserver: no leader")           \
     X(NOT_LEADER,           GRPC_FAILED_PRECONDITION, EAGAIN,       "etcdserver: not leader")          \
+    X(BAD_TRANSFEREE,       GRPC_FAILED_PRECONDITION, EINVAL,       "etcdserver: bad leader transferee") \
     X(LEADER_CHANGED,       GRPC_UNAVAILABLE,         ETIMEDOUT,    "etcdserver: leader changed")      \
     X(STOPPED,              GRPC_UNAVAILABLE,         EHOSTUNREACH, "etcdserver: server stopped")      \
     X(TIMEOUT,              GRPC_UNAVAILABLE,         ETIMEDOUT,    "etcdserver: request timed out")   \
     X(TIMEOUT_LEADER_FAIL,  GRPC_UNAVAILABLE,         ETIMEDOUT,    "etcdserver: request timed out, possibly due to previous leader failure") \
     X(TIMEOUT_CONNECTION,   GRPC_UNAVAILABLE,         ETIMEDOUT,    "etcdserver: request timed out, possibly due to connection lost") \
+    /* likewise with code Unknown */                                                                   \
+    X(TIMEOUT_TRANSFER,     GRPC_UNKNOWN,             ETIMEDOUT,    "etcdserver: request timed out, leader transfer took too long") \
     X(CORRUPT_CLUSTER,      GRPC_DATA_LOSS,           EIO,          "etcdserver: corrupt cluster")     \
     X(NOT_FOR_LEARNER,      GRPC_FAILED_PRECONDITION, EAGAIN,       "etcdserver: rpc not supported for learner") \
     /* The gRPC layer's own */                                                                         \

@@ -9,7 +9,7 @@
 
 enum status mvcc_hash_begin(const struct mvcc *s, mvcc_rev rev, struct mvcc_hasher *ret_hash)
 {
-    enum status st = mvcc_check_rev(s, rev);
+    enum status st = rev < 0 ? ST_OK : mvcc_check_rev(s, rev);
 
     if (st != ST_OK)
         return st;

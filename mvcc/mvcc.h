@@ -207,7 +207,7 @@ struct mvcc_hasher {
     uint32_t crc;  /* of those before it; once done: the hash */
 };
 
-/* rev 0: now. As mvcc_check_rev. */
+/* rev 0: now; below it nothing, which has a hash as well (etcd). ST_COMPACTED, ST_FUTURE_REV. */
 enum status mvcc_hash_begin(const struct mvcc *s, mvcc_rev rev, struct mvcc_hasher *ret_hash) MUST_CHECK;
 /* So many records, or until they have so many bytes; at least one. ST_COMPACTED: they are gone meanwhile; ST_CORRUPT, ST_IO. */
 enum status mvcc_hash_step(struct mvcc *s, struct mvcc_hasher *h, unsigned records_max, size_t bytes_max) MUST_CHECK;

@@ -15,15 +15,16 @@ libnode_a_SOURCES = \
 	raftd/node/request.c \
 	raftd/node/snapshot.c raftd/node/snapshot.h raftd/node/snapshot_receive.c \
 	raftd/node/space.c \
-	raftd/node/storage.c
+	raftd/node/storage.c \
+	raftd/node/transfer.c
 libpeer_a_SOURCES = \
 	raftd/peer/frame.c raftd/peer/frame.h \
 	raftd/peer/link.c raftd/peer/link.h \
 	raftd/peer/peers.c raftd/peer/peers.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += test_kv test_codecs test_node
-TESTS += test_kv test_codecs test_node
+check_PROGRAMS += test_kv test_codecs test_node test_node_leader
+TESTS += test_kv test_codecs test_node test_node_leader
 node_test_libs = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 test_kv_SOURCES = tests/unit/test_kv.c tests/unit/check.h
 test_kv_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
@@ -31,7 +32,11 @@ test_kv_LDADD = $(node_test_libs)
 test_codecs_SOURCES = tests/unit/test_codecs.c tests/unit/check.h raftd/peer/frame.c raftd/peer/frame.h
 test_codecs_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 test_codecs_LDADD = $(node_test_libs)
-test_node_SOURCES = tests/unit/test_node.c tests/unit/check.h tests/unit/memory_disk.c tests/unit/memory_disk.h
+one_node = tests/unit/one_node.c tests/unit/one_node.h tests/unit/check.h tests/unit/memory_disk.c tests/unit/memory_disk.h
+test_node_SOURCES = tests/unit/test_node.c $(one_node)
+test_node_leader_SOURCES = tests/unit/test_node_leader.c $(one_node)
+test_node_leader_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+test_node_leader_LDADD = $(node_test_libs)
 test_node_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 test_node_LDADD = $(node_test_libs)
 endif

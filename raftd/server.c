@@ -285,6 +285,42 @@ static void on_no_clients(void *arg)
 }
 
 /* Whoever waits for an answer gets it, unless it takes too long or we are asked again. */
+static void drain(struct server *s)
+{
+    grpc_server_drain(s->grpc);
+    if (grpc_server_conns(s->grpc))
+        loop_timer_set(s->loop, &s->stop, loop_now_ns(s->loop) + STOP_NS);
+    else
+        loop_stop(s->loop);
+}
+
+static void on_handed_over(void *arg, enum status st, struct slice answer)
+{
+    struct server *s = arg;
+
+    (void)answer;
+    if (st == ST_STOPPED)
+        return; /* we are asked again, and end at once */
+    if (st == ST_OK)
+        log_notice("server", "leadership was handed over");
+    else
+        log_warning("server", "leadership could not be handed over, proceeding why=\"%s\"", status_text(st));
+    drain(s);
+}
+
+/* A leader first lets another lead, who does so at once: nobody waits for an election. At most an election timeout (etcd). */
+static bool hand_over(struct server *s)
+{
+    uint64_t heir = node_heir(s->node);
+    int64_t deadline = loop_now_ns(s->loop) + s->conf->flags.election_ms * NS_PER_MS;
+
+    if (!heir || node_transfer_leader(s->node, heir, deadline, on_handed_over, s, NULL) != ST_OK)
+        return false;
+    log_notice("server", "handing leadership over peer=%" PRIx64, heir);
+    run_soon(s);
+    return true;
+}
+
 static void on_signal(void *arg)
 {
     struct server *s = arg;
@@ -295,11 +331,8 @@ static void on_signal(void *arg)
     }
     s->stopping = true;
     log_info("server", "asked to stop clients=%u", grpc_server_conns(s->grpc));
-    grpc_server_drain(s->grpc);
-    if (grpc_server_conns(s->grpc))
-        loop_timer_set(s->loop, &s->stop, loop_now_ns(s->loop) + STOP_NS);
-    else
-        loop_stop(s->loop);
+    if (!hand_over(s))
+        drain(s);
 }
 
 static int64_t take_stall(struct server *s)

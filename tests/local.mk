@@ -10,6 +10,7 @@ pytest_files = \
 	tests/cluster/test_full_disk.py \
 	tests/cluster/test_handshake.py \
 	tests/cluster/test_hash.py \
+	tests/cluster/test_leader.py \
 	tests/cluster/test_long_ranges.py \
 	tests/cluster/test_partition.py \
 	tests/cluster/test_replication.py \
@@ -20,6 +21,7 @@ pytest_files = \
 	tests/compat/test_client.py \
 	tests/compat/test_etcdctl.py \
 	tests/compat/test_malformed.py \
+	tests/compat/test_move_leader.py \
 	tests/compat/test_stop.py \
 	tests/fs/test_embedded.py \
 	tests/fs/test_faults.py \

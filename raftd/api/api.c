@@ -61,7 +61,7 @@ struct wait {
     struct api *api;
     struct grpc_call *call;
     struct node_request *request; /* NULL: the node is done with it */
-    api_read_fn then_fn;          /* NULL: a write */
+    api_read_fn then_fn;          /* NULL: no read, the node gives the answer */
     size_t message_len;
     uint8_t message[]; /* of a read, to go on with */
 };
@@ -156,6 +156,14 @@ void api_read(struct api *a, struct grpc_call *call, struct slice message, api_r
     wait_begun(call, w, node_read(a->node, grpc_call_deadline_ns(call), on_node_done, w, &w->request));
 }
 
+void api_transfer_leader(struct api *a, struct grpc_call *call, uint64_t to)
+{
+    struct wait *w = wait_new(a, call, slice_of(NULL, 0), NULL);
+
+    wait_begun(call, w,
+               node_transfer_leader(a->node, to, grpc_call_deadline_ns(call), on_node_done, w, &w->request));
+}
+
 /* ---- the table ---- */
 
 static const struct api_method rows[] = {
@@ -177,6 +185,7 @@ static const struct api_method rows[] = {
     {.path = "/etcdserverpb.Maintenance/Alarm", .handle = api_alarm},
     {.path = "/etcdserverpb.Maintenance/Hash", .handle = api_hash},
     {.path = "/etcdserverpb.Maintenance/HashKV", .handle = api_hash_kv},
+    {.path = "/etcdserverpb.Maintenance/MoveLeader", .handle = api_move_leader},
     {.path = "/grpc.health.v1.Health/Check", .handle = api_health_check},
     {.path = "/grpc.health.v1.Health/Watch",
      .handle = api_health_watch,

@@ -77,6 +77,8 @@ void api_propose(struct api *a, struct grpc_call *call, enum command_kind kind, 
 /* then_fn is called, with the bytes of the request, once a read is linearizable. */
 typedef void (*api_read_fn)(struct api *a, struct grpc_call *call, struct slice message);
 void api_read(struct api *a, struct grpc_call *call, struct slice message, api_read_fn then_fn);
+/* Answered, with an empty message, once `to` leads. */
+void api_transfer_leader(struct api *a, struct grpc_call *call, uint64_t to);
 
 /* What a unary call that is under way hangs on; its call data. */
 struct api_pending {
@@ -109,6 +111,7 @@ void api_kv_txn(struct api *a, struct grpc_call *call, struct slice message);
 /* maintenance.c */
 void api_status(struct api *a, struct grpc_call *call, struct slice message);
 void api_alarm(struct api *a, struct grpc_call *call, struct slice message);
+void api_move_leader(struct api *a, struct grpc_call *call, struct slice message);
 /* cluster.c */
 void api_member_list(struct api *a, struct grpc_call *call, struct slice message);
 /* health.c */

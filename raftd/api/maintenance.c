@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* etcdserverpb.Maintenance, as far as clients need it to look at a member. */
+/* etcdserverpb.Maintenance: looking at a member, and giving leadership away. Hashes are in hash.c. */
 #include "raftd/api/internal.h"
 
 #include <inttypes.h>
@@ -94,4 +94,18 @@ void api_alarm(struct api *a, struct grpc_call *call, struct slice message)
     } else {
         api_propose(a, call, COMMAND_ALARM, message);
     }
+}
+
+/* The answer has no header, as etcd's. */
+void api_move_leader(struct api *a, struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__MoveLeaderRequest *r =
+        etcdserverpb__move_leader_request__unpack(&a->arena.allocator, message.len, message.data);
+    uint64_t to = r ? r->targetid : 0;
+
+    arena_reset(&a->arena);
+    if (r)
+        api_transfer_leader(a, call, to);
+    else
+        api_fail(call, ST_BAD_MESSAGE);
 }

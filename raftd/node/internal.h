@@ -11,7 +11,7 @@
 #include "proto/arena.h"
 #include "raftd/node/node.h"
 
-/* A write or a linearizable read that a client waits for. */
+/* A write, a linearizable read, or a change of leader that a client waits for. */
 struct node_request {
     uint64_t id;               /* a write's, as in its command */
     int64_t deadline_ns;
@@ -19,6 +19,7 @@ struct node_request {
     void *arg;
     struct raft_entry *entry;  /* a write that Raft has not taken (no leader known), else NULL */
     raft_index index;          /* a read whose point is known: wait until this is applied */
+    raft_id heir;              /* a change of leader: to whom */
     struct request_list *list; /* which one it stands in */
     TAILQ_ENTRY(node_request) link;
     UT_hash_handle hh;         /* writes, by id */
@@ -79,6 +80,7 @@ struct node {
     struct request_list reading;   /* reads of no attempt */
     struct request_list asked;     /* reads of the attempt under way */
     struct request_list reached;   /* reads that wait until an index is applied, ascending */
+    struct request_list handing_over; /* changes of leader, TRANSFER_REQUESTS_MAX at most */
     struct request_list ending;    /* whose callbacks are about to be called */
     bool stopping;
     struct raft_entry **batch;     /* room for the entries of one raft_propose */
@@ -95,6 +97,12 @@ struct node {
 /* node/request.c: what clients wait for */
 void requests_init(struct node *n);
 void requests_fini(struct node *n);
+struct node_request *request_new(struct node *n, int64_t deadline_ns, node_done_fn done_fn, void *arg,
+                                 struct request_list *list);
+/* To the end of another list; NULL: to none. */
+void request_move(struct request_list *to, struct node_request *r);
+/* Those that were put aside. */
+void requests_finish_ending(struct node *n, enum status st);
 /* Hand what is queued to Raft; start a round of reads. */
 void requests_send(struct node *n);
 /* A write was applied here: answer it, if it waits. */
@@ -105,6 +113,10 @@ void requests_on_applied(struct node *n, raft_index applied);
 void requests_expire(struct node *n);
 /* The old leader took the attempt at a read point with it. */
 void requests_on_new_leader(struct node *n);
+
+/* node/transfer.c: changes of leader; at the end of every run, and with every tick */
+void transfers_run(struct node *n);
+void transfers_expire(struct node *n);
 
 /* node/apply.c */
 void apply_entry(struct node *n, const struct raft_entry *e);

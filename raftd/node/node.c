@@ -264,6 +264,7 @@ int64_t node_tick(struct node *n, int64_t now_ns)
     }
     space_on_tick(n);
     requests_expire(n);
+    transfers_expire(n);
     return n->next_tick_ns < n->earliest_deadline_ns ? n->next_tick_ns : n->earliest_deadline_ns;
 }
 
@@ -336,6 +337,7 @@ void node_run(struct node *n)
     }
     n->was_run = true;
     notice_changes(n);
+    transfers_run(n);
     if (mvcc_revision(n->options.store) != before)
         n->options.applied_fn(n->options.arg);
     if (mvcc_applied_index(n->options.store) != applied)

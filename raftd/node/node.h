@@ -127,6 +127,16 @@ enum status node_propose(struct node *n, enum command_kind kind, struct slice pa
 enum status node_read(struct node *n, int64_t deadline_ns, node_done_fn done_fn, void *arg,
                       struct node_request **ret_request) MUST_CHECK;
 
+/*
+ * Give leadership to the voter `to`. done_fn is called with ST_OK once it is known here that it leads (this member may be it),
+ * and with ST_TIMEOUT_TRANSFER when it does not come to pass: within an election timeout, for that long writes wait. Refusals:
+ * ST_NOT_LEADER, ST_BAD_TRANSFEREE (no member, or a learner), ST_TOO_MANY_REQUESTS, ST_STOPPED.
+ */
+enum status node_transfer_leader(struct node *n, uint64_t to, int64_t deadline_ns, node_done_fn done_fn, void *arg,
+                                 struct node_request **ret_request) MUST_CHECK;
+/* Who would lead soonest after this leader: the voter that is there and holds the most of the log. 0: nobody, or it does not lead. */
+uint64_t node_heir(const struct node *n);
+
 /* The client has gone: done_fn is not called. A proposal may still be applied. */
 void node_cancel(struct node *n, struct node_request *request);
 

@@ -23,6 +23,7 @@ void requests_init(struct node *n)
     TAILQ_INIT(&n->reading);
     TAILQ_INIT(&n->asked);
     TAILQ_INIT(&n->reached);
+    TAILQ_INIT(&n->handing_over);
     TAILQ_INIT(&n->ending);
     n->earliest_deadline_ns = INT64_MAX;
     /* Unique over restarts of this member: a start nobody had before. */
@@ -30,7 +31,7 @@ void requests_init(struct node *n)
     n->next_context = rng_next(&n->rng) | 1;
 }
 
-static void request_move(struct request_list *to, struct node_request *r)
+void request_move(struct request_list *to, struct node_request *r)
 {
     if (r->list)
         TAILQ_REMOVE(r->list, r, link);
@@ -39,8 +40,8 @@ static void request_move(struct request_list *to, struct node_request *r)
         TAILQ_INSERT_TAIL(to, r, link);
 }
 
-static struct node_request *request_new(struct node *n, int64_t deadline_ns, node_done_fn done_fn,
-                                        void *arg, struct request_list *list)
+struct node_request *request_new(struct node *n, int64_t deadline_ns, node_done_fn done_fn, void *arg,
+                                 struct request_list *list)
 {
     struct node_request *r = mem_zero(sizeof *r);
     int64_t latest = n->now_ns + node_request_timeout_ns(n);
@@ -83,7 +84,7 @@ void request_finish(struct node *n, struct node_request *r, enum status st, stru
  * Callbacks may propose, read and cancel. So what ends is put aside first: nobody walks a list that they change, and
  * what they ask for anew does not end with the old.
  */
-static void finish_ending(struct node *n, enum status st)
+void requests_finish_ending(struct node *n, enum status st)
 {
     while (!TAILQ_EMPTY(&n->ending))
         request_finish(n, TAILQ_FIRST(&n->ending), st, slice_of(NULL, 0));
@@ -93,7 +94,7 @@ static void finish_all(struct node *n, struct request_list *list, enum status st
 {
     while (!TAILQ_EMPTY(list))
         request_move(&n->ending, TAILQ_FIRST(list));
-    finish_ending(n, st);
+    requests_finish_ending(n, st);
 }
 
 void requests_fini(struct node *n)
@@ -104,6 +105,7 @@ void requests_fini(struct node *n)
     finish_all(n, &n->reading, ST_STOPPED);
     finish_all(n, &n->asked, ST_STOPPED);
     finish_all(n, &n->reached, ST_STOPPED);
+    finish_all(n, &n->handing_over, ST_STOPPED);
     free(n->batch);
 }
 
@@ -294,7 +296,7 @@ void requests_expire(struct node *n)
     earliest = part_expired(n, &n->asked, earliest);
     earliest = part_expired(n, &n->reached, earliest);
     n->earliest_deadline_ns = earliest; /* before the callbacks: they may ask for something earlier */
-    finish_ending(n, st);
+    requests_finish_ending(n, st);
     if (!n->last_status.leader)
         return;
     n->leader_was_lost = false;

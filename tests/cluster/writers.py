@@ -19,6 +19,7 @@ class Writers:
     def __init__(self, nodes, prefix, count=4, value_bytes=VALUE_BYTES):
         self.prefix = prefix
         self.acknowledged = {}  # key: (value, revision)
+        self.failures = []  # of calls, in words
         self._nodes = nodes
         self._value_bytes = value_bytes
         self._stop = threading.Event()
@@ -34,7 +35,8 @@ class Writers:
             try:
                 channel = channel or self._nodes[at % len(self._nodes)].channel(CALL_SECONDS)
                 revision = kv.put(channel, key, value)
-            except (h2c.CallFailed, OSError):
+            except (h2c.CallFailed, OSError) as error:
+                self.failures.append(str(error))
                 # The outcome is open: the key is left alone, and another server is asked for the next.
                 if channel:
                     channel.close()

@@ -398,7 +398,6 @@ LATER = {
             "member remove 1234",
             "member promote 1234",
             "member update 1234 --peer-urls=http://127.0.0.1:9",
-            "move-leader 1234",
         )
     ],
     "snapshots and defragmentation": [Step("snapshot save SCRATCH/snapshot"), Step("defrag")],

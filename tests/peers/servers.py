@@ -237,14 +237,18 @@ class Node:
                 raise ServerError(f"{self.name} is not ready after {seconds} s{self.log_tail()}")
             time.sleep(0.05)
 
+    def ids(self):
+        """(its own, that of the leader it knows of: 0 for none). Maintenance.Status: header = 1 {member_id = 2}, leader = 4."""
+        status = h2c.parse(self.call(STATUS, timeout_seconds=1))
+        return h2c.parse(status[1][0])[2][0], status.get(4, [0])[0]
+
     def is_leader(self):
-        """By its own account. Maintenance.Status: header = 1 {member_id = 2}, leader = 4."""
+        """By its own account."""
         try:
-            status = h2c.parse(self.call(STATUS, timeout_seconds=1))
+            member, leader = self.ids()
         except h2c.CallFailed:
             return False
-        header = h2c.parse(status[1][0])
-        return status.get(4, [0])[0] == header.get(2, [None])[0]
+        return member == leader
 
     def cpu_seconds(self):
         """User and system time that the process has used."""

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Changes of leader that somebody asked for and waits for (etcd: MoveLeader, and the end of a leader's process). */
+#include "raftd/node/internal.h"
+
+enum status node_transfer_leader(struct node *n, uint64_t to, int64_t deadline_ns, node_done_fn done_fn, void *arg,
+                                 struct node_request **ret_request)
+{
+    struct node_request *r;
+    struct raft_status st;
+    unsigned count = 0;
+
+    if (n->stopping)
+        return ST_STOPPED;
+    raft_get_status(n->raft, &st);
+    if (st.role != RAFT_LEADER)
+        return ST_NOT_LEADER;
+    TAILQ_FOREACH(r, &n->handing_over, link)
+        count++;
+    if (count >= TRANSFER_REQUESTS_MAX)
+        return ST_TOO_MANY_REQUESTS;
+    if (raft_transfer_leader(n->raft, to) != ST_OK)
+        return ST_BAD_TRANSFEREE;
+    r = request_new(n, deadline_ns, done_fn, arg, &n->handing_over);
+    r->heir = to;
+    if (ret_request)
+        *ret_request = r;
+    return ST_OK;
+}
+
+uint64_t node_heir(const struct node *n)
+{
+    const struct raft_conf *conf = raft_get_conf(n->raft);
+    raft_id best = 0;
+    raft_index most = 0;
+
+    for (unsigned i = 0; i < conf->voter_count; i++) {
+        struct raft_progress p;
+        if (conf->voters[i] == n->options.member_id || raft_get_progress(n->raft, conf->voters[i], &p) != ST_OK)
+            continue;
+        if (!p.active || p.state != RAFT_REPLICATE || p.match <= most)
+            continue;
+        best = conf->voters[i];
+        most = p.match;
+    }
+    return best;
+}
+
+/* The transfer is over, and that one does not lead: it was given up, replaced by another, or a third member was elected. */
+static bool has_failed(const struct node_request *r, const struct raft_status *st)
+{
+    return st->role == RAFT_LEADER ? st->transferee != r->heir : st->leader != 0;
+}
+
+void transfers_run(struct node *n)
+{
+    struct request_list failed = TAILQ_HEAD_INITIALIZER(failed);
+    struct node_request *r = TAILQ_FIRST(&n->handing_over), *next;
+    struct raft_status st;
+
+    if (!r)
+        return;
+    raft_get_status(n->raft, &st);
+    for (; r; r = next) {
+        next = TAILQ_NEXT(r, link);
+        if (st.leader == r->heir)
+            request_move(&n->ending, r);
+        else if (has_failed(r, &st))
+            request_move(&failed, r);
+    }
+    requests_finish_ending(n, ST_OK);
+    while ((r = TAILQ_FIRST(&failed)))
+        request_finish(n, r, ST_TIMEOUT_TRANSFER, slice_of(NULL, 0));
+}
+
+void transfers_expire(struct node *n)
+{
+    struct node_request *r = TAILQ_FIRST(&n->handing_over), *next;
+
+    for (; r; r = next) {
+        next = TAILQ_NEXT(r, link);
+        if (r->deadline_ns <= n->now_ns)
+            request_move(&n->ending, r);
+    }
+    requests_finish_ending(n, ST_TIMEOUT_TRANSFER);
+}

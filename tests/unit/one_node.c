@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A member alone, with everything around it played by the test. */
+#include "tests/unit/one_node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static char dir[120];
+struct disk *disk;
+struct mvcc *store;
+struct wal *wal;
+struct node *node;
+static struct members initial;
+uint64_t segment_bytes, space_low_bytes;
+struct raft_message sent[SENT_MAX];
+unsigned sent_count, seals;
+struct mvcc_seal *seal;
+
+static void on_nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void on_send(void *arg, const struct raft_message *m)
+{
+    (void)arg;
+    if (sent_count < SENT_MAX)
+        sent[sent_count++] = *m;
+}
+
+static void on_seal(void *arg, struct mvcc_seal *s)
+{
+    (void)arg;
+    seal = s;
+    seals++;
+}
+
+static void on_fail(void *arg, const char *text)
+{
+    (void)arg;
+    fail_msg("%s", text);
+}
+
+static int64_t wall_ns(void *arg)
+{
+    (void)arg;
+    return 1;
+}
+
+void open_node(unsigned members, uint64_t seal_entries, bool stepped)
+{
+    struct mvcc_options so = {.dir = dir, .memtable_bytes = UINT64_MAX, .seal_entries = seal_entries, .no_sync = true};
+    struct wal_options wo = {.disk = disk,
+                             .cluster_id = 1,
+                             .member_id = 1,
+                             .segment_bytes = segment_bytes,
+                             .synchronous = true,
+                             .stepped = stepped,
+                             .wake_fn = on_nothing,
+                             .fail_fn = on_fail};
+    struct node_options o = {.cluster_id = 1,
+                             .member_id = 1,
+                             .initial = &initial,
+                             .tick_ns = 10 * MS,
+                             .election_ticks = 10,
+                             .message_bytes_max = RAFT_MESSAGE_BYTES_MAX,
+                             .store_options = so,
+                             .space_low_bytes = space_low_bytes,
+                             .inflight_messages_max = 8,
+                             .random_seed = 9,
+                             .send_fn = on_send,
+                             .work_fn = on_nothing,
+                             .applied_fn = on_nothing,
+                             .seal_fn = on_seal,
+                             .fail_fn = on_fail,
+                             .wall_ns_fn = wall_ns};
+    struct error error = {0};
+    bool is_new;
+
+    for (unsigned i = initial.count; i < members; i++)
+        assert_int_equal(members_add(&initial, i + 1, "", NULL, 0), ST_OK);
+    assert_int_equal(mvcc_open(&so, &store, &error), ST_OK);
+    assert_int_equal(wal_open(&wo, &wal, &is_new, &error), ST_OK);
+    o.store = store;
+    o.wal = wal;
+    assert_int_equal(node_new(&o, &node, &error), ST_OK);
+    node_run(node);
+}
+
+void close_node(void)
+{
+    node_free(node);
+    wal_close(wal);
+    mvcc_close(store);
+}
+
+int set_up(void **state)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    (void)state;
+    snprintf(dir, sizeof dir, "%.80s/raftfs-node-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    disk = memory_disk_new();
+    sent_count = seals = 0;
+    segment_bytes = 1 << 16;
+    space_low_bytes = 0;
+    return 0;
+}
+
+int tear_down(void **state)
+{
+    char command[200];
+
+    (void)state;
+    disk->ops->free(disk);
+    members_fini(&initial);
+    snprintf(command, sizeof command, "%s/0000000000000001.tdb", dir);
+    unlink(command);
+    snprintf(command, sizeof command, "%s/0000000000000001.keys", dir);
+    unlink(command);
+    return rmdir(dir);
+}
+
+unsigned sent_of(enum raft_message_type type)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < sent_count; i++)
+        count += sent[i].type == type;
+    return count;
+}
+
+void hear_of_leader(uint64_t id, raft_term term)
+{
+    struct raft_message m = {.type = RAFT_MSG_HEARTBEAT, .from = id, .to = 1, .term = term};
+
+    node_step(node, &m);
+    node_run(node);
+}
