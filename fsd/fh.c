@@ -148,6 +148,15 @@ void file_truncate(struct fh *fh)
     fh->truncates = true;
 }
 
+void file_truncated(struct file *f)
+{
+    struct fh *fh;
+
+    f->truncate = false;
+    TAILQ_FOREACH(fh, &f->handles, link)
+        fh->truncates = false;
+}
+
 bool file_differs(const struct file *f)
 {
     return f->truncate || buf_len(&f->held) || f->coming || (f->gone && f->own);

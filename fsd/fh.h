@@ -100,6 +100,8 @@ void file_hold(struct fh *fh, uint64_t offset, struct slice data);
 void file_drop_last(struct file *f, size_t len);
 /* A truncation: what was held before it does not matter any more. */
 void file_truncate(struct fh *fh);
+/* It is in the store: no handle that is open by now has to see to it any more, nor to one that comes later. */
+void file_truncated(struct file *f);
 /* Has it a content that is not in the store, or not there yet? */
 bool file_differs(const struct file *f);
 /* Its content as this mount sees it; base: the newest committed. scratch: room for it, if it has to be made. */

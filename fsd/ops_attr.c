@@ -14,11 +14,28 @@
 
 /* ---- what a stat says ---- */
 
+static bool is_written_through(const struct fs *fs, const struct ino *i)
+{
+    const struct file *f = state_file(fs, i);
+    const struct fh *fh;
+
+    if (f)
+        TAILQ_FOREACH(fh, &f->handles, link)
+            if (fh->ino == i)
+                return true;
+    return false;
+}
+
+/*
+ * What was written here and is not committed counts: in the plain tree for everybody; below .linearizable/ only for who writes there
+ * himself, and seeks by it.
+ */
 static uint64_t visible_size(const struct fs *fs, const struct ino *i)
 {
     struct slice content;
     struct buf scratch = {0};
-    uint64_t size = state_differs(fs, i, &scratch, &content) ? content.len : i->size;
+    bool local = i->view == VIEW_PLAIN || !i->linked || is_written_through(fs, i);
+    uint64_t size = local && state_differs(fs, i, &scratch, &content) ? content.len : i->size;
 
     buf_fini(&scratch);
     return size;

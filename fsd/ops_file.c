@@ -19,6 +19,12 @@ static bool is_writable(int flags)
 
 /* ---- handles ---- */
 
+/* Below .linearizable/ only what is committed is read: the others do not see what is written here and may never be in the store. */
+static bool asks_the_cluster(const struct ino *i)
+{
+    return i->view == VIEW_LINEARIZABLE && i->linked;
+}
+
 static bool has_writers(const struct fs *fs, const struct ino *i)
 {
     const struct file *f = state_file(fs, i);
@@ -88,7 +94,7 @@ static struct fh *fh_open(struct fs *fs, struct ino *i, struct fuse_file_info *f
     fh->append = fi->flags & O_APPEND;
     fh->sync = fi->flags & (O_SYNC | O_DSYNC);
     fh->rev = i->mod_rev;
-    if (!fh->writable && state_differs(fs, i, &scratch, &content)) /* what was written here is read here */
+    if (!fh->writable && !asks_the_cluster(i) && state_differs(fs, i, &scratch, &content)) /* what was written here is read here */
         fh->value = blob_new(content);
     else
         fh->value = blob_ref(i->value);
@@ -261,6 +267,8 @@ void op_open(struct op *op, bool just_read)
     }
     /* What is here needs no question: a file not in the store yet, one that was written here and not committed, one that the watch
      * keeps true, and one that has no name but lives on in handles. */
+    if (!writes && asks_the_cluster(i))
+        f = NULL;
     if ((f && (f->pending || f->gone || (file_differs(f) && !writes))) || !i->linked ||
         (i->known && writes && (op->fi.flags & O_TRUNC)) || (i->value && (i->known || just_read)))
         reply_open(op);

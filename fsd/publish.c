@@ -35,7 +35,7 @@ void publish_end(struct op *op)
         blob_unref(f->coming);
         f->coming = NULL;
         if (!p->error && p->change.replace)
-            f->truncate = false;
+            file_truncated(f);
         file_settle(f, op->fh, p->error);
     }
     buf_fini(&p->base);

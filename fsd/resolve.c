@@ -326,7 +326,7 @@ static void on_looked_up(struct op *op, struct ino *i)
 
 static void look_up(struct op *op)
 {
-    struct file *f = op_pending(op);
+    struct file *f = op->parent->view == VIEW_PLAIN ? op_pending(op) : NULL; /* the cluster does not know it yet */
 
     if (f) {
         op_set_ino(op, op_pending_ino(op, f));

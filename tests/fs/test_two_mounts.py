@@ -198,3 +198,34 @@ def test_a_client_of_the_store_and_a_mount(keys, store, mount):
         assert kv.get(channel, keys.prefix + b"from-mount") == b"m"
     keys.put(b"from/client", b"c")
     wait_until("it is seen", lambda: read(mount.at("from", "client")) == b"c")
+
+
+def test_linearizable_sees_nothing_uncommitted(two):
+    """What is only here so far may never get into the store, and nobody else sees it."""
+    here, there = two
+    write(here.at("f"), b"old")
+    for mount in (here, there):
+        assert read(mount.linearizable("f")) == b"old"
+    for way in (here.at, here.linearizable):
+        fd = os.open(way("f"), os.O_WRONLY | os.O_TRUNC)
+        assert read(here.linearizable("f")) == b"old"
+        assert os.write(fd, b"x" * 4096) == 4096, "held: it may be the middle of a stream"
+        assert read(here.linearizable("f")) == b"old" == read(there.linearizable("f"))
+        assert os.fstat(fd).st_size == 4096 == os.lseek(fd, 0, os.SEEK_END), "who writes goes by what he wrote"
+        assert read(here.at("f")) == b"x" * 4096
+        os.fsync(fd)
+        assert read(here.linearizable("f")) == b"x" * 4096 == read(there.linearizable("f"))
+        os.close(fd)
+        write(here.at("f"), b"old")
+
+
+def test_linearizable_sees_no_file_that_is_not_made_yet(two):
+    here, there = two
+    fd = os.open(here.at("new"), os.O_WRONLY | os.O_CREAT)
+    assert os.path.exists(here.at("new"))
+    for mount in (here, there):
+        assert not os.path.exists(mount.linearizable("new"))
+    os.write(fd, b"made")
+    for mount in (here, there):
+        assert read(mount.linearizable("new")) == b"made"
+    os.close(fd)

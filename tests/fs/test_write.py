@@ -288,3 +288,15 @@ def test_what_handles_hold_is_committed_when_raftfs_is_told_to_end(mount, keys, 
     finally:
         with contextlib.suppress(OSError):  # nobody answers any more
             os.close(fd)
+
+
+def test_a_close_does_not_commit_the_truncation_of_another(keys, mount):
+    """Two write one after the other, each in one revision; the first closes when the second has opened and not written yet."""
+    first = os.open(mount.at("f"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.write(first, b"one")
+    second = os.open(mount.at("f"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.close(first)
+    os.write(second, b"two")
+    os.close(second)
+    assert keys.get(b"f") == b"two" == read(mount.at("f"))
+    assert keys.version(b"f") == 2, "it was empty in between"
