@@ -29,7 +29,9 @@ pytest_files = \
 	tests/fs/test_names.py \
 	tests/fs/test_random.py \
 	tests/fs/test_two_mounts.py \
-	tests/fs/test_write.py
+	tests/fs/test_write.py \
+	tests/rounds/test_judge.py \
+	tests/rounds/test_rounds.py
 TESTS += $(pytest_files)
 # Enough of them to see that a release is whole.
 release_pytest_files = tests/cluster/test_replication.py tests/compat/test_client.py tests/fs/test_embedded.py
@@ -50,6 +52,9 @@ EXTRA_DIST += $(pytest_files) \
 	tests/peers/etcd-3.7.1/etcdctl/main.go \
 	tests/peers/etcd-3.7.1/go.mod tests/peers/etcd-3.7.1/go.sum \
 	tests/peers/mounts.py tests/peers/network.py tests/peers/servers.py \
+	tests/rounds/conftest.py tests/rounds/faults.py tests/rounds/nemesis.py \
+	tests/rounds/go/go.mod tests/rounds/go/go.sum tests/rounds/go/grpc.go tests/rounds/go/history.go tests/rounds/go/judge.go \
+	tests/rounds/go/load.go tests/rounds/go/main.go tests/rounds/go/model.go tests/rounds/go/mount.go \
 	tests/run-pytest
 
 include tests/bench/local.mk

@@ -31,7 +31,7 @@ def why_not():
 class Mount:
     """source: endpoints with commas; None: the private store of raftfs itself."""
 
-    def __init__(self, program, source, options=(), environment=None):
+    def __init__(self, program, source, options=(), environment=None, life_seconds=LIFE_SECONDS):
         self.program = program
         self.source = source
         self.options = list(options)
@@ -40,6 +40,7 @@ class Mount:
         self.log_path = self.path + ".log"
         self.process = None
         self._watchdog = None
+        self._life_seconds = life_seconds
 
     def command(self):
         words = [self.program, "-f"]
@@ -52,7 +53,7 @@ class Mount:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(self.environment or {})}
             )
-        self._watchdog = threading.Timer(LIFE_SECONDS, self.process.kill)
+        self._watchdog = threading.Timer(self._life_seconds, self.process.kill)
         self._watchdog.daemon = True
         self._watchdog.start()
         deadline = time.monotonic() + MOUNT_SECONDS

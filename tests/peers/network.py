@@ -4,6 +4,7 @@
     with Network(3) as network:
         cluster = servers.Cluster(raftd, 3, directory, hosts=network.hosts)
         network.hosts[0].cut()
+        network.drop([(network.hosts[1], network.hosts[2])])    # one way between two; needs iptables(8)
 
 A cut is silent: packets vanish, nobody is told, as behind a switch that lost power. The namespaces have no names; they go with the
 processes that hold them, and these with the test run.
@@ -34,6 +35,11 @@ def why_not():
     return f"no network namespaces here: {done.stderr.strip()}" if done.returncode else None
 
 
+def why_not_one_way():
+    """Why a network cannot be cut between two hosts, or in one direction, here; None if it can."""
+    return why_not() or (None if shutil.which("iptables-restore") else "cutting one way needs iptables(8)")
+
+
 class _Namespace:
     """A network namespace, held by a process that sleeps in it."""
 
@@ -50,8 +56,11 @@ class _Namespace:
     def path(self):
         return f"/proc/{self.holder.pid}/ns/net"
 
+    def run(self, *words, stdin=None):
+        subprocess.run(["nsenter", f"--net={self.path}", *map(str, words)], check=True, input=stdin, text=True)
+
     def ip(self, *words):
-        subprocess.run(["nsenter", f"--net={self.path}", "ip", *map(str, words)], check=True)
+        self.run("ip", *words)
 
     def close(self):
         self.holder.kill()
@@ -66,6 +75,7 @@ class Host:
         self._port = f"port{number}"
         self._namespace = _Namespace()
         self.address = f"10.83.0.{number + 1}"
+        self._refused = frozenset()
         switch.ip("link", "add", self._port, "type", "veth", "peer", "name", "eth0", "netns", self._namespace.holder.pid)
         switch.ip("link", "set", self._port, "master", "bridge", "up")
         self._namespace.ip("link", "set", "lo", "up")
@@ -85,6 +95,15 @@ class Host:
     def heal(self):
         self._switch.ip("link", "set", self._port, "master", "bridge")
 
+    def refuse(self, senders):
+        """From now on what these hosts send does not arrive here, and what all others send does."""
+        senders = frozenset(senders)
+        if senders == self._refused:
+            return
+        rules = [f"-A INPUT -s {host.address} -j DROP" for host in senders]
+        self._namespace.run("iptables-restore", stdin="\n".join(["*filter", *rules, "COMMIT", ""]))
+        self._refused = senders
+
     def close(self):
         self._namespace.close()
 
@@ -95,6 +114,12 @@ class Network:
         self._switch.ip("link", "add", "bridge", "type", "bridge")
         self._switch.ip("link", "set", "bridge", "up")
         self.hosts = [Host(self._switch, i) for i in range(count)]
+
+    def drop(self, links=()):
+        """From now on nothing arrives that goes from the first to the second host of any of these pairs, and all else does."""
+        links = set(links)
+        for host in self.hosts:
+            host.refuse(sender for sender, receiver in links if receiver is host)
 
     def close(self):
         for host in self.hosts:
