@@ -7,6 +7,10 @@ A fault is called with the cluster, its network, the leader and a source of chan
 import dataclasses
 import typing
 
+# A write works elsewhere within so many election timeouts of the loss of a leader; longer, where only one member reaches a quorum.
+ELECTIONS_MAX = 3
+ELECTIONS_OF_PARTIAL_MAX = 4
+
 
 @dataclasses.dataclass
 class Begun:
@@ -144,8 +148,8 @@ def star(scene):
 @dataclasses.dataclass
 class Fault:
     name: str
-    leader_is_lost: bool
     begin: typing.Callable[[Scene], Begun]
+    elections_max: float = None  # of one that takes the leader away
 
 
 def of_victims(do, choose):
@@ -155,7 +159,7 @@ def of_victims(do, choose):
         return Begun(others if 2 * len(others) > len(list(scene.cluster)) else [], do(scene, victims))
 
     words = {leader: "leader", follower: "a follower", leader_and_one: "leader and one", two_followers: "two followers", everybody: "all"}
-    return Fault(f"{do.__name__} {words[choose]}", choose in (leader, leader_and_one), begin)
+    return Fault(f"{do.__name__} {words[choose]}", begin, ELECTIONS_MAX if choose in (leader, leader_and_one) else None)
 
 
 FAULTS = [
@@ -165,10 +169,10 @@ FAULTS = [
     *(of_victims(isolate, choose) for choose in (leader, follower, leader_and_one)),
     *(of_victims(deafen, choose) for choose in (leader, follower)),
     *(of_victims(silence, choose) for choose in (leader, follower)),
-    Fault("pair", False, pair),
-    Fault("bridge", False, bridge),
-    Fault("ring", False, ring),
-    Fault("star", True, star),
+    Fault("pair", pair),
+    Fault("bridge", bridge),
+    Fault("ring", ring),
+    Fault("star", star, ELECTIONS_OF_PARTIAL_MAX),
 ]
 
 

@@ -4,6 +4,7 @@
 Everything is drawn from one seed, which is printed; what the machine makes of it differs from run to run all the same.
 """
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -23,8 +24,8 @@ MEMBERS = 5
 MOUNT_TIMEOUT_SECONDS = 1
 MOUNT_LIFE_SECONDS = 3 * 3600
 ELECTION_SECONDS = 1.0  # --election-timeout's default
-CALM_SECONDS = (0.4, 0.8)  # load before the fault
-FAULT_SECONDS = (0.3, 1.2)  # how long it lasts once writes work again
+CALM_SECONDS = (0.4, 1.0)  # load before the fault
+FAULT_SECONDS = (0.5, 2.0)  # how long it lasts once writes work again
 NO_QUORUM_SECONDS = (0.2, 0.8)  # how long it lasts where they cannot
 LEADER_SECONDS_MAX = 10  # writes must work again, or something is broken
 HEALTH_SECONDS_MAX = 20
@@ -36,10 +37,10 @@ PROBE_SECONDS = 0.3
 class Load:
     """The recording clients of one round, as one process; they go on until end()."""
 
-    def __init__(self, program, cluster, mounted, number, seed, directory):
+    def __init__(self, program, cluster, mounted, number, seed, directory, flags=()):
         self.history = directory / f"round-{number:04}.jsonl"
         members = [f"{node.name}={node.client_url},{mount.path}" for node, mount in zip(cluster, mounted)]
-        command = [program, "load", "-out", self.history, "-prefix", f"/r{number:04}-", "-seed", str(seed)]
+        command = [program, "load", "-out", self.history, "-prefix", f"/r{number:04}-", "-seed", str(seed), *flags]
         # Go's scheduler sends itself signals; in a call to a mount each would be a person's Ctrl-C.
         environment = {**os.environ, "GODEBUG": "asyncpreemptoff=1"}
         self._process = subprocess.Popen(
@@ -67,10 +68,9 @@ class Row:
     """What came of one round."""
 
     number: int
-    fault: str
-    leader_is_lost: bool
-    operations: dict  # {result: how many}
-    failover_seconds: float  # from the fault to the first write acknowledged that was begun after it, elsewhere; None: no leader was lost
+    fault: faults.Fault
+    operations: collections.Counter  # how many of each result
+    failover_seconds: float  # from the loss of the leader to the first write acknowledged elsewhere that was begun after it; None: not lost
     health_seconds: float  # from its end until every member answers linearizable reads
     seconds: float
 
@@ -81,6 +81,7 @@ class Rounds:
     def __init__(self, program, raftd, raftfs, directory, seed):
         self.seed = seed
         self.rows = []
+        self.operations = collections.Counter()  # (way, operation, result): how many
         self.keys = set()
         self.histories = []
         self._program, self._raftd, self._raftfs = program, raftd, raftfs
@@ -104,10 +105,13 @@ class Rounds:
     def __exit__(self, *exception):
         return self._stack.__exit__(*exception)
 
-    def run(self, fault):
-        """One round."""
+    def plan(self, count):
+        return faults.plan(self._random, count)
+
+    def run(self, fault, flags=()):
+        """One round; flags: more of them for the clients."""
         number, begin = len(self.rows), time.monotonic()
-        load = Load(self._program, self.cluster, self._mounts, number, self._random.getrandbits(32), self._directory)
+        load = Load(self._program, self.cluster, self._mounts, number, self._random.getrandbits(32), self._directory, flags)
         try:
             time.sleep(self._random.uniform(*CALM_SECONDS))
             scene = faults.Scene(self.cluster, self._network, self.cluster.leader(), self._random)
@@ -128,8 +132,9 @@ class Rounds:
             load.close()
         self.histories.append(load.history)
         counts, failover = self._read(load.history, struck, begun.survivors)
-        row = Row(number, fault.name, fault.leader_is_lost, counts, failover if fault.leader_is_lost else None, health, 0.0)
-        assert row.failover_seconds is not None or not fault.leader_is_lost, f"round {number}, {fault.name}: no write worked after it"
+        lost = fault.elections_max is not None
+        assert failover is not None or not lost, f"round {number}, {fault.name}: no write worked after it"
+        row = Row(number, fault, counts, failover if lost else None, health, 0.0)
         self._judge([load.history], f"round {number}, {fault.name}")
         row.seconds = time.monotonic() - begin
         self.rows.append(row)
@@ -147,12 +152,13 @@ class Rounds:
 
     def _read(self, history, struck, survivors):
         """How many operations ended how; after how many seconds a write begun after the fault was acknowledged elsewhere."""
-        counts, first = {}, None
+        counts, first = collections.Counter(), None
         pulses = {f"{node.name}/pulse" for node in survivors}
         with open(history, encoding="utf-8") as file:
             for operation in map(json.loads, file):
                 self.keys.add(operation["key"])
-                counts[operation["result"]] = counts.get(operation["result"], 0) + 1
+                counts[operation["result"]] += 1
+                self.operations[way(operation["client"]), operation["op"], operation["result"]] += 1
                 if operation["client"] in pulses and operation["result"] == "ok" and operation["call"] > struck:
                     first = min(first or operation["return"], operation["return"])
         return counts, (first - struck) / 1e9 if first else None
@@ -186,6 +192,11 @@ class Rounds:
                 seen = {"client": "last", "op": "get", "key": key, "result": "ok", "found": key in held, "seen": value, "rev": rev}
                 file.write(json.dumps({**seen, "call": call, "return": back}) + "\n")
         return self._judge([*self.histories, last], "all rounds")
+
+
+def way(client):
+    """How the client of an operation reaches the store: "n0/mount1" does through a mount."""
+    return client.split("/")[1].rstrip("0123456789")
 
 
 def dump(channel, revision):

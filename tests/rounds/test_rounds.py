@@ -6,11 +6,11 @@ import os
 import sys
 
 import faults
+import pytest
 from conftest import ROUNDS_ASKED
 from nemesis import ELECTION_SECONDS, Rounds
 
 SEED = int(os.environ.get("RAFTFS_SEED", "4"))
-FAILOVER_SECONDS_MAX = 3 * ELECTION_SECONDS
 # In make check: one of each kind.
 SHORT = ["kill leader", "pause leader", "isolate leader and one", "deafen leader", "kill all", "bridge", "star", "terminate leader"]
 
@@ -25,26 +25,48 @@ def percentile(sorted_numbers, share):
 
 
 def failovers(rows):
-    """One line for the faults that took the leader away, in election timeouts."""
-    took = sorted(row.failover_seconds / ELECTION_SECONDS for row in rows if row.failover_seconds is not None)
+    """(99th percentile, a line that says more) of what it took until writes worked elsewhere, in election timeouts."""
+    took = sorted(row.failover_seconds / ELECTION_SECONDS for row in rows)
     figures = [f"{name} {percentile(took, share):.2f}" for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))]
-    return took, f"{len(took)} leaders lost; a write elsewhere after {', '.join(figures)} election timeouts"
+    return percentile(took, 0.99), f"{len(took)} times, writes elsewhere after {', '.join(figures)} election timeouts"
+
+
+def say_operations(operations):
+    for way in sorted({way for way, _, _ in operations}):
+        for op in sorted({op for w, op, _ in operations if w == way}):
+            say(f"  {way} {op}: " + ", ".join(f"{operations[way, op, result]} {result}" for result in ("ok", "unknown", "refused")))
+
+
+def say_failovers(rows):
+    """Whether the promise was kept: of all faults that took a leader, by what is allowed for them."""
+    kept = True
+    for allowed in sorted({row.fault.elections_max for row in rows if row.fault.elections_max}):
+        of_them = [row for row in rows if row.fault.elections_max == allowed]
+        p99, line = failovers(of_them)
+        say(f"leader lost {line} of {allowed}")
+        kept = kept and p99 <= allowed
+        for name in sorted({row.fault.name for row in of_them}):
+            say(f"  {name}: {failovers([row for row in of_them if row.fault.name == name])[1]}")
+    return kept
 
 
 def test_rounds(program, raftd, raftfs, cuttable, tmp_path):
     with Rounds(program, raftd, raftfs, tmp_path, SEED) as rounds:
-        drawn = faults.plan(rounds._random, ROUNDS_ASKED) if ROUNDS_ASKED else [faults.named(name) for name in SHORT]
+        drawn = rounds.plan(ROUNDS_ASKED) if ROUNDS_ASKED else [faults.named(name) for name in SHORT]
         say(f"seed {SEED}: {len(drawn)} rounds")
         for fault in drawn:
             row = rounds.run(fault)
             failover = f", writes after {row.failover_seconds:.2f} s" if row.failover_seconds is not None else ""
-            say(f"{row.number:4} {row.fault}: {row.operations}, all well after {row.health_seconds:.2f} s{failover}, {row.seconds:.1f} s")
-        judged = rounds.finish()
-        took, line = failovers(rounds.rows)
-        say(f"{judged}\n{line}")
-        for fault in faults.FAULTS:
-            of_it = [row for row in rounds.rows if row.fault == fault.name]
-            if of_it and fault.leader_is_lost:
-                say(f"  {fault.name}: {failovers(of_it)[1]}")
+            counts = ", ".join(f"{count} {result}" for result, count in row.operations.most_common())
+            say(f"{row.number:4} {fault.name}: {counts}; all well after {row.health_seconds:.2f} s{failover}; {row.seconds:.1f} s")
+        say(rounds.finish())
+        say_operations(rounds.operations)
+        kept = say_failovers(rounds.rows)
         # A loaded machine steals time from elections; the promise itself is checked when it was asked for.
-        assert not ROUNDS_ASKED or percentile(took, 0.99) <= FAILOVER_SECONDS_MAX / ELECTION_SECONDS, line
+        assert kept or not ROUNDS_ASKED, "writes work again later than promised"
+
+
+def test_stale_reads_are_noticed(program, raftd, raftfs, cuttable, tmp_path):
+    """The rounds can fail: clients that do not ask the cluster read old values of a member that is cut off."""
+    with Rounds(program, raftd, raftfs, tmp_path, SEED) as rounds, pytest.raises(AssertionError, match="NOT LINEARIZABLE"):
+        rounds.run(faults.named("isolate a follower"), ["-serializable"])

@@ -17,19 +17,20 @@ import (
 
 // grpcStore is one member by etcd's API. Nothing is ever sent twice: the stubs are used as they are, without a client's repetitions.
 type grpcStore struct {
-	conn    *grpc.ClientConn
-	kv      pb.KVClient
-	timeout time.Duration
+	conn         *grpc.ClientConn
+	kv           pb.KVClient
+	timeout      time.Duration
+	serializable bool
 }
 
-func newGRPCStore(endpoint string, timeout time.Duration) *grpcStore {
+func newGRPCStore(endpoint string, timeout time.Duration, serializable bool) *grpcStore {
 	quick := backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}
 	conn, err := grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry(),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: quick, MinConnectTimeout: time.Second}))
 	if err != nil {
 		panic(err)
 	}
-	return &grpcStore{conn: conn, kv: pb.NewKVClient(conn), timeout: timeout}
+	return &grpcStore{conn: conn, kv: pb.NewKVClient(conn), timeout: timeout, serializable: serializable}
 }
 
 func (g *grpcStore) close() { g.conn.Close() }
@@ -72,7 +73,7 @@ func (g *grpcStore) do(o *operation) {
 }
 
 func (g *grpcStore) get(ctx context.Context, o *operation) error {
-	answer, err := g.kv.Range(ctx, &pb.RangeRequest{Key: []byte(o.Key)})
+	answer, err := g.kv.Range(ctx, &pb.RangeRequest{Key: []byte(o.Key), Serializable: g.serializable})
 	if err == nil {
 		o.Found, o.Seen, o.Rev = seen(answer)
 	}

@@ -47,6 +47,7 @@ type settings struct {
 	pulse          time.Duration
 	grpcClients    int
 	mountClients   int
+	serializable   bool
 	members        members
 }
 
@@ -79,6 +80,7 @@ func load(arguments []string) int {
 	flags.DurationVar(&s.pulse, "pulse", 20*time.Millisecond, "between two writes of a member's pulse")
 	flags.IntVar(&s.grpcClients, "grpc", 2, "clients of each member")
 	flags.IntVar(&s.mountClients, "mount", 2, "clients of each mount")
+	flags.BoolVar(&s.serializable, "serializable", false, "read through gRPC without asking the cluster: to see the judge refuse it")
 	flags.Var(&s.members, "member", "`NAME=ENDPOINT[,DIRECTORY]`, once each")
 	flags.Parse(arguments)
 	r, err := newRecorder(s.out)
@@ -115,7 +117,7 @@ func (s *settings) run(r *recorder) int {
 		}()
 	}
 	for _, m := range s.members {
-		g := newGRPCStore(m.endpoint, s.timeout)
+		g := newGRPCStore(m.endpoint, s.timeout, s.serializable)
 		defer g.close()
 		grpcStores = append(grpcStores, g)
 		for i := range s.grpcClients {
