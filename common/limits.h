@@ -42,6 +42,11 @@
 #define RAFT_APPLY_LAG_MAX 5000u                      /* committed but not applied: same refusal */
 #define RAFT_VOTERS_MAX 15u
 #define RAFT_LEARNERS_MAX 15u
+#define MEMBERS_MAX (RAFT_VOTERS_MAX + RAFT_LEARNERS_MAX)
+#define MEMBER_URLS_MAX 8u                            /* of one kind, of one member */
+#define MEMBER_URL_BYTES_MAX 300u
+#define MEMBERS_REMOVED_MAX 20000u                    /* ids that are remembered for ever: then no member can be removed */
+#define LEARNERS_MAX_DEFAULT 1                        /* etcd's --max-learners */
 #define RAFT_WINDOW_BYTES_MAX (128u * 1024u * 1024u)  /* entries kept for members that are behind: above it the older half goes */
 #define SNAPSHOT_COUNT_DEFAULT 10000                  /* etcd's --snapshot-count, --snapshot-catchup-entries */
 #define SNAPSHOT_CATCHUP_DEFAULT 5000

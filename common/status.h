@@ -67,6 +67,16 @@ enum grpc_code {
     X(TIMEOUT_TRANSFER,     GRPC_UNKNOWN,             ETIMEDOUT,    "etcdserver: request timed out, leader transfer took too long") \
     X(CORRUPT_CLUSTER,      GRPC_DATA_LOSS,           EIO,          "etcdserver: corrupt cluster")     \
     X(NOT_FOR_LEARNER,      GRPC_FAILED_PRECONDITION, EAGAIN,       "etcdserver: rpc not supported for learner") \
+    X(MEMBER_EXISTS,        GRPC_FAILED_PRECONDITION, EEXIST,       "etcdserver: member ID already exist") \
+    X(PEER_URL_EXISTS,      GRPC_FAILED_PRECONDITION, EEXIST,       "etcdserver: Peer URLs already exists") \
+    X(MEMBER_NOT_FOUND,     GRPC_NOT_FOUND,           ENOENT,       "etcdserver: member not found")    \
+    X(MEMBER_NOT_LEARNER,   GRPC_FAILED_PRECONDITION, EINVAL,       "etcdserver: can only promote a learner member") \
+    X(LEARNER_NOT_READY,    GRPC_FAILED_PRECONDITION, EAGAIN,       "etcdserver: can only promote a learner member which is in sync with leader") \
+    X(TOO_MANY_LEARNERS,    GRPC_FAILED_PRECONDITION, EAGAIN,       "etcdserver: too many learner members in cluster") \
+    X(BAD_MEMBER_URLS,      GRPC_INVALID_ARGUMENT,    EINVAL,       "etcdserver: given member URLs are invalid") \
+    /* etcd sends this one with code Unknown, too */                                                   \
+    X(NOT_ENOUGH_STARTED,   GRPC_UNKNOWN,             EAGAIN,       "etcdserver: re-configuration failed due to not enough started members") \
+    X(UNHEALTHY,            GRPC_UNAVAILABLE,         EAGAIN,       "etcdserver: unhealthy cluster")   \
     /* The gRPC layer's own */                                                                         \
     X(CANCELED,             GRPC_CANCELED,            EINTR,        "context canceled")                \
     X(DEADLINE,             GRPC_DEADLINE_EXCEEDED,   ETIMEDOUT,    "context deadline exceeded")       \
@@ -82,6 +92,7 @@ enum grpc_code {
     X(BAD_ARGUMENT,         GRPC_INVALID_ARGUMENT,    EINVAL,       "invalid argument")                \
     X(NAME_TOO_LONG,        GRPC_INVALID_ARGUMENT,    ENAMETOOLONG, "name too long")                   \
     X(CONF_PENDING,         GRPC_UNAVAILABLE,         EAGAIN,       "another change of the membership is under way") \
+    X(OTHER_INCARNATION,    GRPC_FAILED_PRECONDITION, ESTALE,       "the member was started with another data directory before: remove it and add it anew") \
     X(LIMIT,                GRPC_RESOURCE_EXHAUSTED,  EAGAIN,       "limit reached")                   \
     X(NOT_FOUND,            GRPC_NOT_FOUND,           ENOENT,       "not found")                       \
     X(STALE,                GRPC_FAILED_PRECONDITION, ESTALE,       "removed or replaced meanwhile")   \

@@ -78,12 +78,14 @@ enum status raft_judge_conf_entry(const struct raft *r, const struct raft_entry 
 {
     struct raft_conf_change change;
     struct raft_conf conf;
+    enum status st;
 
     if (raft_conf_change_decode(e, &change) != ST_OK)
         return ST_BAD_ARGUMENT;
     if (!raft_may_change_conf(r))
         return ST_CONF_PENDING;
-    return raft_conf_changed(&r->conf, &change, &conf);
+    st = r->options.judge_conf_fn ? r->options.judge_conf_fn(r->options.judge_conf_arg, e) : ST_OK;
+    return st == ST_OK ? raft_conf_changed(&r->conf, &change, &conf) : st;
 }
 
 void raft_maybe_leave_joint(struct raft *r)

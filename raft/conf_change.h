@@ -51,6 +51,8 @@ struct raft_entry *raft_conf_change_encode(const struct raft_conf_change *change
 /* ST_CORRUPT: no such entry. The context points into the entry. */
 enum status raft_conf_change_decode(const struct raft_entry *e, struct raft_conf_change *ret_change) MUST_CHECK;
 
+/* Could it be? What comes from a disk or a peer is asked before the core gets it. */
+bool raft_conf_makes_sense(const struct raft_conf *conf);
 /*
  * The configuration that a change makes of another; a pure function of both. ST_BAD_ARGUMENT: to leave what is not
  * joint, to change what is, or no voter would be left. ST_LIMIT: too many voters or learners.

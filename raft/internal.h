@@ -72,7 +72,6 @@ struct raft_members {
 
 enum vote { VOTE_OPEN, VOTE_GRANTED, VOTE_REJECTED };
 
-bool raft_conf_makes_sense(const struct raft_conf *c);
 void raft_conf_members(const struct raft_conf *c, struct raft_members *ret_members);
 /* -1 if it is none. */
 int raft_members_slot(const struct raft_members *m, raft_id id);

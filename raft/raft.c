@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "common/mem.h"
+#include "raft/conf_change.h"
 
 /* Reads of others that a leader remembers; more are lost, and asked again. */
 #define READS_MAX 100000u

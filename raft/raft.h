@@ -93,6 +93,12 @@ struct raft_options {
     bool check_quorum;           /* thesis 6.2: a leader that hears no quorum for T ticks steps down */
     bool step_down_on_removal;   /* a leader that is no voter any more does; else it goes on until another is elected */
     bool pull_log;               /* raft/pull.c: who reaches a quorum, and only lacks entries, fetches them and is elected */
+    /*
+     * The owner's own rules for a change of the configuration, asked when this leader is about to append it and all former ones are
+     * applied; what it answers, raft_propose and raft_step do. It may look (raft_get_*), no more. NULL: none.
+     */
+    enum status (*judge_conf_fn)(void *arg, const struct raft_entry *e);
+    void *judge_conf_arg;
     uint64_t random_seed;        /* of the election timeouts */
     size_t message_bytes_max;    /* entries in one message (always at least one entry), with RAFT_ENTRY_OVERHEAD_BYTES each */
     unsigned inflight_messages_max;
@@ -133,6 +139,8 @@ enum raft_message_type {
     /* Our own (pull_log). */
     RAFT_MSG_PULL = 32,                /* to a newer log: what is behind (index, log_term)? */
     RAFT_MSG_PULL_RESPONSE = 33,       /* entries, commit; hint_index, hint_term: the last one; or reject, as for an append */
+    /* Between owners, and ignored here: leader -> follower, a change of the configuration that it forwarded will never be appended. */
+    RAFT_MSG_PROPOSE_REFUSED = 34,     /* context: the owner's number for it; hint_index: the enum status that says why */
 };
 
 struct raft_message {
@@ -154,7 +162,8 @@ struct raft_message {
 /*
  * A message that arrived. The caller keeps m and its array; the core takes references to entries that it
  * keeps. ST_OK also for what is ignored; ST_NO_LEADER, ST_TOO_MANY_REQUESTS for a PROPOSE or READ_INDEX
- * that was not taken.
+ * that was not taken; of a PROPOSE with a change of the configuration also what raft_propose answers: with any but
+ * ST_NO_LEADER it is dropped for good, a repeated message will not be taken either.
  */
 enum status raft_step(struct raft *r, const struct raft_message *m);
 
@@ -172,7 +181,7 @@ void raft_campaign(struct raft *r);
  * Propose entries: a leader appends them and sets term and index, a follower forwards them. The core takes
  * references if it answers ST_OK. ST_NO_LEADER: nobody to give them to (also during a transfer);
  * ST_TOO_MANY_REQUESTS: uncommitted_bytes_max. A change of the configuration (raft/conf_change.h) comes alone, and on a
- * leader: ST_CONF_PENDING, or what raft_conf_changed says of it. ST_OK promises nothing: a proposal may be lost, the owner
+ * leader: ST_CONF_PENDING, or what raft_conf_changed or judge_conf_fn say of it. ST_OK promises nothing: a proposal may be lost, the owner
  * waits for it to come back committed, with a deadline.
  */
 enum status raft_propose(struct raft *r, struct raft_entry *const *entries, size_t count) MUST_CHECK;

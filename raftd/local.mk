@@ -6,11 +6,13 @@ noinst_LIBRARIES += libnode.a libpeer.a
 libnode_a_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 libnode_a_SOURCES = \
 	raftd/node/apply.c \
+	raftd/node/change.c \
 	raftd/node/command.c raftd/node/command.h \
 	raftd/node/internal.h \
 	raftd/node/kv.h raftd/node/kv_apply.c raftd/node/kv_check.c raftd/node/kv_encode.c \
 	raftd/node/kv_range.c raftd/node/kv_range.h \
 	raftd/node/members.c raftd/node/members.h \
+	raftd/node/membership.c raftd/node/membership.h \
 	raftd/node/node.c raftd/node/node.h \
 	raftd/node/request.c \
 	raftd/node/snapshot.c raftd/node/snapshot.h raftd/node/snapshot_receive.c \
@@ -53,12 +55,17 @@ raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a li
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 
 if HAVE_CMOCKA
-server_tests = test_kv_range test_peer_frame test_snapshot test_snapshot_frame
+server_tests = test_kv_range test_membership test_peer_frame test_snapshot test_snapshot_frame
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
 test_kv_range_SOURCES = tests/unit/test_kv_range.c tests/unit/check.h
 test_kv_range_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_kv_range_LDADD = libnode.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) $(PROTOBUFC_LIBS)
+test_membership_SOURCES = tests/unit/test_membership.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
+	tests/unit/memory_disk.c tests/unit/memory_disk.h tests/unit/check.h
+test_membership_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+test_membership_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
+	$(PROTOBUFC_LIBS)
 test_peer_frame_SOURCES = tests/unit/test_peer_frame.c tests/unit/check.h
 test_peer_frame_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_peer_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)

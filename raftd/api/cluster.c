@@ -5,7 +5,7 @@
 static void answer_members(struct api *a, struct grpc_call *call, struct slice message)
 {
     Etcdserverpb__MemberListResponse response = ETCDSERVERPB__MEMBER_LIST_RESPONSE__INIT;
-    Etcdserverpb__Member rows[RAFT_VOTERS_MAX], *pointers[RAFT_VOTERS_MAX];
+    Etcdserverpb__Member rows[MEMBERS_MAX], *pointers[MEMBERS_MAX];
     const struct members *members = node_members(a->node);
     Etcdserverpb__ResponseHeader header;
 
@@ -19,6 +19,7 @@ static void answer_members(struct api *a, struct grpc_call *call, struct slice m
         rows[i].n_peerurls = m->peer_url_count;
         rows[i].clienturls = m->client_urls;
         rows[i].n_clienturls = m->client_url_count;
+        rows[i].islearner = members_is_learner(members, m->id);
         pointers[i] = &rows[i];
     }
     api_fill_header(a, &header, 0); /* etcd leaves the revision out here */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/state.pb-c.h"
+#include "raftd/node/membership.h"
 
 typedef enum status (*apply_fn)(struct node *n, const struct kv_header *h, struct slice payload,
                                 struct buf *out);
@@ -48,8 +49,14 @@ static enum status apply_publish(struct node *n, const struct kv_header *h, stru
 
     (void)h;
     (void)out;
-    if (!known)
+    if (!known || m->n_client_urls > MEMBER_URLS_MAX)
         return ST_BAD_MESSAGE;
+    /* Whoever comes with another data directory has forgotten what the member promised. */
+    if (known->incarnation && m->incarnation && known->incarnation != m->incarnation)
+        return ST_OTHER_INCARNATION;
+    if (m->incarnation)
+        known->incarnation = m->incarnation;
+    n->members_changed = true;
     member_set_name(known, m->name);
     member_set_client_urls(known, m->client_urls, (unsigned)m->n_client_urls);
     return ST_OK;
@@ -82,7 +89,46 @@ static const apply_fn apply_rows[] = {
     [COMMAND_ALARM] = apply_alarm,
 };
 
-void apply_entry(struct node *n, const struct raft_entry *e)
+/* A change of the members, judged here as everywhere: the core and the table go along, or nothing happens. */
+static enum status apply_change(struct node *n, const struct membership_entry *m)
+{
+    struct raft_conf conf;
+    enum status st = membership_judge(&n->members, m);
+
+    if (st == ST_OK)
+        st = raft_apply_conf_change(n->raft, &m->core, &conf);
+    if (st != ST_OK)
+        return st;
+    membership_apply(&n->members, &m->change, &conf);
+    n->members_changed = true;
+    return ST_OK;
+}
+
+static void apply_conf(struct node *n, const struct raft_entry *e)
+{
+    struct raft_conf_change leave;
+    struct membership_entry m = {0};
+    struct node_request *waiting;
+    enum status st;
+
+    mvcc_begin(n->options.store, e->index, e->term, 0);
+    if (membership_is_leave(e, &leave)) {
+        if (raft_apply_conf_change(n->raft, &leave, &n->members.conf) == ST_OK)
+            n->members_changed = true;
+        st = ST_OK;
+    } else {
+        st = membership_decode(&n->arena, e, &m);
+        if (st == ST_OK)
+            st = apply_change(n, &m);
+    }
+    mvcc_end(n->options.store);
+    waiting = m.origin == n->options.member_id ? requests_find_write(n, m.request) : NULL;
+    arena_reset(&n->arena);
+    if (waiting)
+        request_finish(n, waiting, st, slice_of(NULL, 0));
+}
+
+static void apply_command(struct node *n, const struct raft_entry *e)
 {
     struct command c = {0};
     bool is_command = command_parse(e, &c);
@@ -105,4 +151,12 @@ void apply_entry(struct node *n, const struct raft_entry *e)
         n->options.fail_fn(n->options.arg, status_text(st));
     if (waiting)
         request_finish(n, waiting, st, st == ST_OK ? buf_slice(&n->answer) : slice_of(NULL, 0));
+}
+
+void apply_entry(struct node *n, const struct raft_entry *e)
+{
+    if (e->type == RAFT_ENTRY_CONF)
+        apply_conf(n, e);
+    else
+        apply_command(n, e);
 }

@@ -18,6 +18,7 @@ struct node_request {
     node_done_fn done_fn;
     void *arg;
     struct raft_entry *entry;  /* a write that Raft has not taken (no leader known), else NULL */
+    struct raft_entry *change; /* a change of the members: its entry, to ask again */
     raft_index index;          /* a read whose point is known: wait until this is applied */
     raft_id heir;              /* a change of leader: to whom */
     struct request_list *list; /* which one it stands in */
@@ -77,6 +78,8 @@ struct node {
     size_t queued_bytes;         /* of writes that Raft has not taken */
     struct request_list proposing; /* writes to hand to Raft at the next run */
     struct request_list proposed;  /* with Raft */
+    struct request_list changing;  /* changes of the members that Raft has not taken */
+    int64_t change_retry_ns;       /* not before */
     struct request_list reading;   /* reads of no attempt */
     struct request_list asked;     /* reads of the attempt under way */
     struct request_list reached;   /* reads that wait until an index is applied, ascending */
@@ -90,6 +93,7 @@ struct node {
     int64_t read_retry_at_ns; /* a lost attempt is repeated then */
     int64_t earliest_deadline_ns;
     struct raft_status last_status; /* to notice changes */
+    bool members_changed;     /* members_fn is to be called */
     bool was_run;             /* node_run was called: a lone member campaigned */
     bool leader_was_lost;     /* since the last answered request: colours a timeout's text */
 };
@@ -107,6 +111,10 @@ void requests_finish_ending(struct node *n, enum status st);
 void requests_send(struct node *n);
 /* A write was applied here: answer it, if it waits. */
 struct node_request *requests_find_write(struct node *n, uint64_t id);
+uint64_t requests_next_id(struct node *n);
+struct node_request *request_new(struct node *n, int64_t deadline_ns, node_done_fn done_fn, void *arg,
+                                 struct request_list *list);
+void request_move(struct request_list *to, struct node_request *r);
 void request_finish(struct node *n, struct node_request *r, enum status st, struct slice answer);
 void requests_on_read_state(struct node *n, const struct raft_read_state *state);
 void requests_on_applied(struct node *n, raft_index applied);
@@ -117,6 +125,14 @@ void requests_on_new_leader(struct node *n);
 /* node/transfer.c: changes of leader; at the end of every run, and with every tick */
 void transfers_run(struct node *n);
 void transfers_expire(struct node *n);
+
+/* node/change.c: changes of the members */
+void changes_send(struct node *n);
+/* A leader says that a change of ours is not taken. */
+void changes_on_refused(struct node *n, const struct raft_message *m);
+/* We, a leader, did not take what a follower forwarded. */
+void changes_refuse(struct node *n, const struct raft_message *m, enum status st);
+enum status changes_judge(void *arg, const struct raft_entry *entry);
 
 /* node/apply.c */
 void apply_entry(struct node *n, const struct raft_entry *e);
@@ -138,10 +154,10 @@ void storage_forget(struct node *n);
 
 /* node/node.c: what is stored beside the keys, in every checkpoint and snapshot */
 void node_encode_state(const struct node *n, struct buf *out);
-/* Replaces what is there, and gives the voters; unchanged on ST_CORRUPT. */
-enum status node_decode_state(struct node *n, struct slice state, struct raft_conf *ret_conf) MUST_CHECK;
+/* Replaces what is there; unchanged on ST_CORRUPT. */
+enum status node_decode_state(struct node *n, struct slice state) MUST_CHECK;
 /* Could it be decoded? */
-enum status node_check_state(struct slice state, struct raft_conf *ret_conf) MUST_CHECK;
+enum status node_check_state(struct slice state) MUST_CHECK;
 void node_tell_snapshot(struct node *n, const char *what, raft_id peer, raft_index index, const char *why);
 
 /* To a peer, or to ourselves. */

@@ -7,6 +7,7 @@
 
 #include "common/mem.h"
 #include "proto/state.pb-c.h"
+#include "raft/conf_change.h"
 
 static char **texts_copy(char *const *texts, unsigned count)
 {
@@ -25,25 +26,27 @@ static void texts_free(char **texts)
     free(texts);
 }
 
-void members_fini(struct members *m)
+static void member_fini(struct member *m)
 {
-    for (unsigned i = 0; i < m->count; i++) {
-        free(m->list[i].name);
-        texts_free(m->list[i].peer_urls);
-        texts_free(m->list[i].client_urls);
-    }
-    m->count = 0;
+    free(m->name);
+    texts_free(m->peer_urls);
+    texts_free(m->client_urls);
 }
 
-enum status members_add(struct members *m, uint64_t id, const char *name, char *const *peer_urls,
-                        unsigned peer_url_count)
+void members_fini(struct members *m)
+{
+    for (unsigned i = 0; i < m->count; i++)
+        member_fini(&m->list[i]);
+    free(m->removed);
+    *m = (struct members){0};
+}
+
+void members_insert(struct members *m, uint64_t id, const char *name, char *const *peer_urls, unsigned peer_url_count,
+                    const struct raft_conf *conf)
 {
     unsigned at = m->count;
 
-    if (members_find(m, id))
-        return ST_BAD_ARGUMENT;
-    if (m->count == RAFT_VOTERS_MAX)
-        return ST_LIMIT;
+    INVARIANT(m->count < MEMBERS_MAX);
     for (; at > 0 && m->list[at - 1].id > id; at--)
         m->list[at] = m->list[at - 1];
     m->list[at] = (struct member){.id = id,
@@ -52,15 +55,96 @@ enum status members_add(struct members *m, uint64_t id, const char *name, char *
                                   .peer_url_count = peer_url_count,
                                   .client_urls = texts_copy(NULL, 0)};
     m->count++;
-    return ST_OK;
+    m->conf = *conf;
 }
 
-struct member *members_find(struct members *m, uint64_t id)
+enum status members_add(struct members *m, uint64_t id, const char *name, char *const *peer_urls,
+                        unsigned peer_url_count)
+{
+    struct raft_conf_change change = {.count = 1, .changes = {{RAFT_CHANGE_ADD_VOTER, id}}};
+    struct raft_conf conf;
+    enum status st;
+
+    if (!id || members_find(m, id))
+        return ST_BAD_ARGUMENT;
+    if (m->count == MEMBERS_MAX)
+        return ST_LIMIT;
+    st = raft_conf_changed(&m->conf, &change, &conf);
+    if (st == ST_OK)
+        members_insert(m, id, name, peer_urls, peer_url_count, &conf);
+    return st;
+}
+
+/* Where an id is, or belongs, among the removed. */
+static unsigned removed_place(const struct members *m, uint64_t id)
+{
+    unsigned low = 0, high = m->removed_count;
+
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+        if (m->removed[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool members_is_removed(const struct members *m, uint64_t id)
+{
+    unsigned at = removed_place(m, id);
+
+    return at < m->removed_count && m->removed[at] == id;
+}
+
+static void add_removed(struct members *m, uint64_t id)
+{
+    unsigned at = removed_place(m, id);
+
+    INVARIANT(m->removed_count < MEMBERS_REMOVED_MAX);
+    m->removed = mem_grow(m->removed, &m->removed_cap, m->removed_count + 1, sizeof *m->removed);
+    memmove(m->removed + at + 1, m->removed + at, (m->removed_count - at) * sizeof *m->removed);
+    m->removed[at] = id;
+    m->removed_count++;
+}
+
+void members_remove(struct members *m, uint64_t id, const struct raft_conf *conf)
+{
+    struct member *gone = members_find(m, id);
+    unsigned at = (unsigned)(gone - m->list);
+
+    INVARIANT(gone != NULL);
+    member_fini(gone);
+    m->count--;
+    memmove(gone, gone + 1, (m->count - at) * sizeof *gone);
+    add_removed(m, id);
+    m->conf = *conf;
+}
+
+const struct member *members_look_up(const struct members *m, uint64_t id)
 {
     for (unsigned i = 0; i < m->count; i++)
         if (m->list[i].id == id)
             return &m->list[i];
     return NULL;
+}
+
+struct member *members_find(struct members *m, uint64_t id)
+{
+    const struct member *found = members_look_up(m, id);
+
+    return found ? &m->list[found - m->list] : NULL;
+}
+
+bool members_is_learner(const struct members *m, uint64_t id)
+{
+    for (unsigned i = 0; i < m->conf.learner_count; i++)
+        if (m->conf.learners[i] == id)
+            return true;
+    for (unsigned i = 0; i < m->conf.learner_next_count; i++)
+        if (m->conf.learners_next[i] == id)
+            return true;
+    return false;
 }
 
 void member_set_client_urls(struct member *m, char *const *urls, unsigned count)
@@ -69,6 +153,15 @@ void member_set_client_urls(struct member *m, char *const *urls, unsigned count)
 
     m->client_urls = texts_copy(urls, count);
     m->client_url_count = count;
+    texts_free(old);
+}
+
+void member_set_peer_urls(struct member *m, char *const *urls, unsigned count)
+{
+    char **old = m->peer_urls;
+
+    m->peer_urls = texts_copy(urls, count);
+    m->peer_url_count = count;
     texts_free(old);
 }
 
@@ -83,7 +176,9 @@ void member_set_name(struct member *m, const char *name)
 void members_encode(const struct members *m, struct buf *out)
 {
     Raftfs__State__NodeState state = RAFTFS__STATE__NODE_STATE__INIT;
-    Raftfs__State__Member rows[RAFT_VOTERS_MAX], *pointers[RAFT_VOTERS_MAX];
+    Raftfs__State__Configuration conf = RAFTFS__STATE__CONFIGURATION__INIT;
+    Raftfs__State__Member rows[MEMBERS_MAX], *pointers[MEMBERS_MAX];
+    struct raft_conf c = m->conf; /* what is packed is no const */
     size_t len;
 
     for (unsigned i = 0; i < m->count; i++) {
@@ -95,27 +190,104 @@ void members_encode(const struct members *m, struct buf *out)
         rows[i].client_urls = m->list[i].client_urls;
         rows[i].n_client_urls = m->list[i].client_url_count;
         rows[i].no_space = m->list[i].no_space;
+        rows[i].incarnation = m->list[i].incarnation;
         pointers[i] = &rows[i];
     }
     state.members = pointers;
     state.n_members = m->count;
+    conf.voters = c.voters;
+    conf.n_voters = c.voter_count;
+    conf.outgoing = c.outgoing;
+    conf.n_outgoing = c.outgoing_count;
+    conf.learners = c.learners;
+    conf.n_learners = c.learner_count;
+    conf.learners_next = c.learners_next;
+    conf.n_learners_next = c.learner_next_count;
+    conf.auto_leave = c.auto_leave;
+    state.conf = &conf;
+    state.removed = m->removed;
+    state.n_removed = m->removed_count;
     len = raftfs__state__node_state__get_packed_size(&state);
     raftfs__state__node_state__pack(&state, buf_reserve(out, len));
     buf_commit(out, len);
 }
 
+static bool copy_ids(raft_id *to, unsigned *ret_count, const uint64_t *from, size_t count, unsigned max)
+{
+    if (count > max)
+        return false;
+    if (count)
+        memcpy(to, from, count * sizeof *to);
+    *ret_count = (unsigned)count;
+    return true;
+}
+
+static enum status decode_conf(struct members *m, const Raftfs__State__Configuration *row)
+{
+    struct raft_conf c = {0};
+    unsigned known = 0;
+
+    if (!copy_ids(c.voters, &c.voter_count, row->voters, row->n_voters, RAFT_VOTERS_MAX) ||
+        !copy_ids(c.outgoing, &c.outgoing_count, row->outgoing, row->n_outgoing, RAFT_VOTERS_MAX) ||
+        !copy_ids(c.learners, &c.learner_count, row->learners, row->n_learners, RAFT_LEARNERS_MAX) ||
+        !copy_ids(c.learners_next, &c.learner_next_count, row->learners_next, row->n_learners_next, RAFT_VOTERS_MAX))
+        return ST_CORRUPT;
+    c.auto_leave = row->auto_leave;
+    for (unsigned i = 0; i < c.voter_count; i++)
+        known += members_look_up(m, c.voters[i]) != NULL;
+    for (unsigned i = 0; i < c.learner_count; i++)
+        known += members_look_up(m, c.learners[i]) != NULL;
+    for (unsigned i = 0; i < c.learner_next_count; i++)
+        known += members_look_up(m, c.learners_next[i]) != NULL;
+    if (!raft_conf_makes_sense(&c) || known != m->count ||
+        known != c.voter_count + c.learner_count + c.learner_next_count)
+        return ST_CORRUPT;
+    m->conf = c;
+    return ST_OK;
+}
+
+static enum status decode_member(struct members *m, const Raftfs__State__Member *row)
+{
+    struct member *added;
+
+    if (!row->id || members_look_up(m, row->id) || m->count == MEMBERS_MAX || row->n_peer_urls > MEMBER_URLS_MAX ||
+        row->n_client_urls > MEMBER_URLS_MAX)
+        return ST_CORRUPT;
+    members_insert(m, row->id, row->name, row->peer_urls, (unsigned)row->n_peer_urls, &m->conf);
+    added = members_find(m, row->id);
+    member_set_client_urls(added, row->client_urls, (unsigned)row->n_client_urls);
+    added->incarnation = row->incarnation;
+    added->no_space = row->no_space;
+    return ST_OK;
+}
+
+/* States of old have no configuration. */
+static enum status vote_all(struct members *m)
+{
+    struct raft_conf c = {0};
+
+    if (m->count > RAFT_VOTERS_MAX)
+        return ST_CORRUPT;
+    for (unsigned i = 0; i < m->count; i++)
+        c.voters[c.voter_count++] = m->list[i].id;
+    m->conf = c;
+    return ST_OK;
+}
+
 enum status members_decode(struct members *m, struct slice bytes)
 {
     Raftfs__State__NodeState *state = raftfs__state__node_state__unpack(NULL, bytes.len, bytes.data);
-    enum status st = state ? ST_OK : ST_CORRUPT;
+    enum status st = state && state->n_removed <= MEMBERS_REMOVED_MAX ? ST_OK : ST_CORRUPT;
 
-    for (size_t i = 0; st == ST_OK && i < state->n_members; i++) {
-        const Raftfs__State__Member *row = state->members[i];
-        st = members_add(m, row->id, row->name, row->peer_urls, (unsigned)row->n_peer_urls);
-        if (st != ST_OK)
-            break;
-        member_set_client_urls(members_find(m, row->id), row->client_urls, (unsigned)row->n_client_urls);
-        members_find(m, row->id)->no_space = row->no_space;
+    for (size_t i = 0; st == ST_OK && i < state->n_members; i++)
+        st = decode_member(m, state->members[i]);
+    if (st == ST_OK)
+        st = state->conf ? decode_conf(m, state->conf) : vote_all(m);
+    for (size_t i = 0; st == ST_OK && i < state->n_removed; i++) {
+        if (members_is_removed(m, state->removed[i]) || members_look_up(m, state->removed[i]))
+            st = ST_CORRUPT;
+        else
+            add_removed(m, state->removed[i]);
     }
     if (state)
         raftfs__state__node_state__free_unpacked(state, NULL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who is in the cluster, as every replica knows it: identity, names and URLs. Changed by applied entries only, stored in
- * every segment. Ids are etcd's: a member's from its peer URLs and the cluster token, the cluster's from its members.
+ * Who is in the cluster, as every replica knows it: identity, names and URLs, who votes, and who never comes back. Changed by applied
+ * entries only (membership.h says how), stored in every segment. Ids are etcd's: a member's from its peer URLs and the cluster
+ * token, or the time when it was added; the cluster's from its first members.
  */
 #ifndef RAFTD_NODE_MEMBERS_H
 #define RAFTD_NODE_MEMBERS_H
@@ -21,23 +22,40 @@ struct member {
     char **client_urls;
     unsigned client_url_count;
     bool no_space; /* etcd's alarm NOSPACE */
+    uint64_t incarnation; /* of its data directory; 0 until it published itself */
 };
 
+/* A zeroed one is empty. */
 struct members {
-    struct member list[RAFT_VOTERS_MAX]; /* ascending id */
+    struct member list[MEMBERS_MAX]; /* ascending id */
     unsigned count;
+    struct raft_conf conf; /* every one of the list votes or learns */
+    uint64_t *removed;     /* ascending */
+    unsigned removed_count;
+    size_t removed_cap;
 };
 
 void members_fini(struct members *m);
-/* Copies the texts. ST_LIMIT beyond RAFT_VOTERS_MAX, ST_BAD_ARGUMENT if the id is there. */
+/* A voter. Copies the texts. ST_LIMIT beyond RAFT_VOTERS_MAX, ST_BAD_ARGUMENT if the id is there, or 0. */
 enum status members_add(struct members *m, uint64_t id, const char *name, char *const *peer_urls,
                         unsigned peer_url_count) MUST_CHECK;
+/* A member that conf, which takes the place of the one there, knows. */
+void members_insert(struct members *m, uint64_t id, const char *name, char *const *peer_urls, unsigned peer_url_count,
+                    const struct raft_conf *conf);
+/* It never comes back. There is room for it (MEMBERS_REMOVED_MAX). */
+void members_remove(struct members *m, uint64_t id, const struct raft_conf *conf);
 struct member *members_find(struct members *m, uint64_t id);
+const struct member *members_look_up(const struct members *m, uint64_t id);
+bool members_is_removed(const struct members *m, uint64_t id);
+/* It votes not, or not any more once a joint configuration is left. */
+bool members_is_learner(const struct members *m, uint64_t id);
 void member_set_client_urls(struct member *m, char *const *urls, unsigned count);
+void member_set_peer_urls(struct member *m, char *const *urls, unsigned count);
 void member_set_name(struct member *m, const char *name);
 
 /* As raftfs.state.NodeState. */
 void members_encode(const struct members *m, struct buf *out);
+/* Into an empty one. ST_CORRUPT: undecodable, or no cluster that could be. */
 enum status members_decode(struct members *m, struct slice state) MUST_CHECK;
 
 #endif

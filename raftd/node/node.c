@@ -24,15 +24,6 @@ void node_encode_state(const struct node *n, struct buf *out)
     members_encode(&n->members, out);
 }
 
-static struct raft_conf conf_of(const struct members *members)
-{
-    struct raft_conf conf = {0};
-
-    for (unsigned i = 0; i < members->count; i++)
-        conf.voters[conf.voter_count++] = members->list[i].id;
-    return conf;
-}
-
 static enum status decode_members(struct slice state, struct members *ret_members)
 {
     struct members members = {0};
@@ -46,7 +37,7 @@ static enum status decode_members(struct slice state, struct members *ret_member
     return ST_OK;
 }
 
-enum status node_decode_state(struct node *n, struct slice state, struct raft_conf *ret_conf)
+enum status node_decode_state(struct node *n, struct slice state)
 {
     struct members members;
     enum status st = decode_members(state, &members);
@@ -55,20 +46,18 @@ enum status node_decode_state(struct node *n, struct slice state, struct raft_co
         return st;
     members_fini(&n->members);
     n->members = members;
-    *ret_conf = conf_of(&members);
+    n->members_changed = true;
     return ST_OK;
 }
 
-enum status node_check_state(struct slice state, struct raft_conf *ret_conf)
+enum status node_check_state(struct slice state)
 {
     struct members members;
     enum status st = decode_members(state, &members);
 
-    if (st != ST_OK)
-        return st;
-    *ret_conf = conf_of(&members);
-    members_fini(&members);
-    return ST_OK;
+    if (st == ST_OK)
+        members_fini(&members);
+    return st;
 }
 
 /* ---- birth ---- */
@@ -77,10 +66,9 @@ static enum status restore_members(struct node *n, struct slice state, struct er
 {
     const struct members *initial = n->options.initial;
     enum status st = ST_OK;
-    struct raft_conf conf;
 
     if (state.len) {
-        st = node_decode_state(n, state, &conf);
+        st = node_decode_state(n, state);
         return st == ST_OK ? st : error_set(ret_error, st, "store: the members in the newest segment cannot be read");
     }
     for (unsigned i = 0; st == ST_OK && i < initial->count; i++)
@@ -126,7 +114,10 @@ static enum status restore_raft(struct node *n, const struct mvcc_checkpoint *ch
 {
     struct raft_options o = {
         .id = n->options.member_id,
-        .conf = conf_of(&n->members),
+        .conf = n->members.conf,
+        .judge_conf_fn = changes_judge,
+        .judge_conf_arg = n,
+        .step_down_on_removal = true,
         .election_ticks = n->options.election_ticks,
         .heartbeat_ticks = 1,
         .pre_vote = true,
@@ -230,13 +221,22 @@ void node_send(struct node *n, const struct raft_message *m)
 
 void node_step(struct node *n, const struct raft_message *m)
 {
+    enum status st;
+
     if (m->type == RAFT_MSG_APPEND && snapshot_is_installing(n))
         return; /* the commit must not pass what is being installed; a lost append is repeated */
+    if (members_is_removed(&n->members, m->from))
+        return; /* for good: whatever it is after */
+    if (m->type == RAFT_MSG_PROPOSE_REFUSED) {
+        changes_on_refused(n, m);
+        return;
+    }
     if (space_step(n, m))
         return;
-    /* A refused proposal of a follower is a lost one: its client's deadline answers. */
-    if (raft_step(n->raft, m) != ST_OK)
-        return;
+    /* A refused write of a follower is a lost one: its client's deadline answers. */
+    st = raft_step(n->raft, m);
+    if (st != ST_OK && m->type == RAFT_MSG_PROPOSE)
+        changes_refuse(n, m, st);
 }
 
 void node_on_unreachable(struct node *n, uint64_t member_id)
@@ -338,6 +338,9 @@ void node_run(struct node *n)
     n->was_run = true;
     notice_changes(n);
     transfers_run(n);
+    if (n->members_changed && n->options.members_fn)
+        n->options.members_fn(n->options.arg);
+    n->members_changed = false;
     if (mvcc_revision(n->options.store) != before)
         n->options.applied_fn(n->options.arg);
     if (mvcc_applied_index(n->options.store) != applied)

@@ -23,6 +23,7 @@
 #include "raftd/node/command.h"
 #include "raftd/node/kv.h"
 #include "raftd/node/members.h"
+#include "raftd/node/membership.h"
 #include "mvcc/store_dir.h"
 #include "raftd/wal/wal.h"
 
@@ -50,6 +51,8 @@ struct node_options {
     unsigned inflight_messages_max;  /* unanswered appends a follower; RAFT_INFLIGHT_MESSAGES_MAX */
     uint64_t random_seed;
     int64_t now_ns;                  /* monotonic */
+    bool strict_reconfig_check;      /* no change of the members that could cost the quorum: connected_fn */
+    unsigned learners_max;           /* --max-learners */
     struct kv_limits limits;
     uint64_t snapshot_count;         /* --snapshot-count: beyond it and catchup, applied entries are forgotten... */
     uint64_t snapshot_catchup;       /* --snapshot-catchup-entries: ...but for so many, for members just behind */
@@ -77,6 +80,10 @@ struct node_options {
     void (*snapshot_fn)(void *arg, const char *what, uint64_t peer, raft_index index, const char *why);
     /* This member's disk is about to be full (why: in words), or is not any more (log line). NULL is fine. */
     void (*space_fn)(void *arg, bool is_short, const char *why);
+    /* node_members() is another: whom to talk to, and whom not any more (peers). At the end of a run. May be NULL. */
+    void (*members_fn)(void *arg);
+    /* Since when we are connected to a member without a break, by the clock of now_ns; INT64_MAX: we are not. NULL: to nobody. */
+    int64_t (*connected_fn)(void *arg, uint64_t member_id);
     /* A role, a leader or a term changed (log line, metrics). */
     void (*changed_fn)(void *arg, const struct raft_status *status);
     /* The process must end: storage is damaged or refused. Does not return. */
@@ -136,6 +143,14 @@ enum status node_transfer_leader(struct node *n, uint64_t to, int64_t deadline_n
                                  struct node_request **ret_request) MUST_CHECK;
 /* Who would lead soonest after this leader: the voter that is there and holds the most of the log. 0: nobody, or it does not lead. */
 uint64_t node_heir(const struct node *n);
+
+/*
+ * Change who is in the cluster. done_fn is called without an answer once the change is applied here, and node_members() has it then;
+ * or with the leader's refusal, or ST_TIMEOUT: it may come to pass yet. One change after the other is made; who asks meanwhile
+ * waits. Refused at once: as node_propose; ST_NOT_ENOUGH_STARTED, ST_UNHEALTHY.
+ */
+enum status node_change_members(struct node *n, const struct member_change *change, int64_t deadline_ns, node_done_fn done_fn,
+                                void *arg, struct node_request **ret_request) MUST_CHECK;
 
 /* The client has gone: done_fn is not called. A proposal may still be applied. */
 void node_cancel(struct node *n, struct node_request *request);

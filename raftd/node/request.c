@@ -20,6 +20,7 @@ void requests_init(struct node *n)
 {
     TAILQ_INIT(&n->proposing);
     TAILQ_INIT(&n->proposed);
+    TAILQ_INIT(&n->changing);
     TAILQ_INIT(&n->reading);
     TAILQ_INIT(&n->asked);
     TAILQ_INIT(&n->reached);
@@ -66,6 +67,7 @@ static void request_free(struct node *n, struct node_request *r)
         n->queued_bytes -= r->entry->len;
         raft_entry_unref(r->entry);
     }
+    raft_entry_unref(r->change);
     request_move(NULL, r);
     n->waiting--;
     free(r);
@@ -102,11 +104,17 @@ void requests_fini(struct node *n)
     n->stopping = true;
     finish_all(n, &n->proposing, ST_STOPPED);
     finish_all(n, &n->proposed, ST_STOPPED);
+    finish_all(n, &n->changing, ST_STOPPED);
     finish_all(n, &n->reading, ST_STOPPED);
     finish_all(n, &n->asked, ST_STOPPED);
     finish_all(n, &n->reached, ST_STOPPED);
     finish_all(n, &n->handing_over, ST_STOPPED);
     free(n->batch);
+}
+
+uint64_t requests_next_id(struct node *n)
+{
+    return ++n->next_request_id ? n->next_request_id : ++n->next_request_id;
 }
 
 /* etcd refuses when what is committed runs too far ahead of what is applied. */
@@ -134,7 +142,7 @@ enum status node_propose(struct node *n, enum command_kind kind, struct slice pa
         return st;
     if (n->waiting >= PENDING_REQUESTS_MAX || n->queued_bytes > RAFT_UNCOMMITTED_BYTES_MAX || apply_lags(n))
         return ST_TOO_MANY_REQUESTS;
-    header.request = ++n->next_request_id ? n->next_request_id : ++n->next_request_id;
+    header.request = requests_next_id(n);
     header.time_ns = n->options.wall_ns_fn(n->options.arg);
     r = request_new(n, deadline_ns, done_fn, arg, &n->proposing);
     r->id = header.request;
@@ -236,6 +244,7 @@ static void send_reads(struct node *n)
 void requests_send(struct node *n)
 {
     send_writes(n);
+    changes_send(n);
     send_reads(n);
 }
 
@@ -292,6 +301,7 @@ void requests_expire(struct node *n)
         return;
     earliest = part_expired(n, &n->proposing, earliest);
     earliest = part_expired(n, &n->proposed, earliest);
+    earliest = part_expired(n, &n->changing, earliest);
     earliest = part_expired(n, &n->reading, earliest);
     earliest = part_expired(n, &n->asked, earliest);
     earliest = part_expired(n, &n->reached, earliest);

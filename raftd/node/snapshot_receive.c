@@ -174,16 +174,15 @@ static void run_retire(struct node_job *job)
 static void take_over(struct node *n, struct snapshot_receiver *r)
 {
     struct snapshot_job *j = job_start(n, r, run_retire, done_nothing);
-    struct raft_conf conf;
 
     j->old = n->options.store;
     store_dir_name(n->options.dir, n->options.dir->generation, r->path);
     *n->options.dir = r->dir;
     n->options.store = r->store;
     r->store = NULL;
-    INVARIANT(node_decode_state(n, buf_slice(&r->state), &conf) == ST_OK); /* it was tried before */
+    INVARIANT(node_decode_state(n, buf_slice(&r->state)) == ST_OK); /* it was tried before */
     wal_release(n->options.wal, r->index, r->log_term);
-    INVARIANT(raft_restore(n->raft, r->index, r->log_term, &conf) == ST_OK);
+    INVARIANT(raft_restore(n->raft, r->index, r->log_term, &n->members.conf) == ST_OK);
     n->sealed_index = n->released_index = r->index;
     n->sealed_term = r->log_term;
     n->log_bytes_applied = 0;
@@ -283,13 +282,11 @@ static void done_add(struct node *n, struct node_job *job)
 
 static void take_end(struct node *n, struct snapshot_receiver *r, const struct snapshot_message *m)
 {
-    struct raft_conf conf;
-
     r->index = m->index;
     r->log_term = m->log_term;
     r->revision = m->revision;
     buf_append_slice(&r->state, m->data);
-    if (!m->log_term || m->log_term > m->term || node_check_state(m->data, &conf) != ST_OK) {
+    if (!m->log_term || m->log_term > m->term || node_check_state(m->data) != ST_OK) {
         receiver_refuse(n, r, "its end makes no sense");
         return;
     }

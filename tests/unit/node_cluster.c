@@ -167,6 +167,7 @@ void node_cluster_start(struct node_cluster *c, unsigned number)
                              .inflight_messages_max = 8,
                              .now_ns = c->now_ns,
                              .limits = {.txn_ops_max = 128},
+                             .learners_max = 1,
                              .snapshot_count = 20,
                              .snapshot_catchup = 10,
                              .window_bytes_max = 32768,

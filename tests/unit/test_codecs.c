@@ -209,11 +209,11 @@ static void members_come_back_as_they_were(void **state)
     assert_string_equal(members_find(&back, 3)->client_urls[0], "http://a:2379");
     assert_null(members_find(&back, 99));
     members_fini(&back);
-    /* Cut anywhere, it is fewer members or a refusal. */
+    /* Cut anywhere, it is fewer members or a refusal, or what it was before there was a configuration: all vote. */
     for (size_t cut = 0; cut < buf_len(&b); cut++) {
         struct members part = {0};
         if (members_decode(&part, slice_of(b.data, cut)) == ST_OK)
-            assert_true(part.count < m.count);
+            assert_true(part.count < m.count || memcmp(&part.conf, &m.conf, sizeof m.conf) == 0);
         members_fini(&part);
     }
     /* Twice the same is damage. */
