@@ -67,13 +67,25 @@ TESTS += tests/sim/test_sim
 tests_sim_test_sim_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 tests_sim_test_sim_SOURCES = \
 	raftd/peer/frame.c raftd/peer/frame.h \
+	tests/sim/client.c \
+	tests/sim/fault.c \
 	tests/sim/history.c tests/sim/history.h \
 	tests/sim/member.c tests/sim/member.h \
 	tests/sim/run.c tests/sim/run.h \
+	tests/sim/seeds.def \
 	tests/sim/test_sim.c \
+	tests/sim/workers.c tests/sim/workers.h \
 	tests/sim/world.c tests/sim/world.h \
 	tests/unit/memory_disk.c tests/unit/memory_disk.h
 tests_sim_test_sim_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS)
+
+# Many more seeds than in a check, and past those that fail: each is told with the command that repeats it.
+SEEDS = 100000
+FIRST = 1000000
+JOBS = 2
+soak: tests/sim/test_sim
+	tests/sim/test_sim -k -p -j $(JOBS) $(FIRST) $(SEEDS)
+.PHONY: soak
 
 # Fuzz targets: with --enable-fuzzers for a fuzzer, else as tests over their corpus.
 fuzz_programs = tests/fuzz/fuzz_frame tests/fuzz/fuzz_text tests/fuzz/fuzz_raft tests/fuzz/fuzz_wal tests/fuzz/fuzz_segment \

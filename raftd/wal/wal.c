@@ -308,9 +308,14 @@ static void write_incoming(struct wal *w)
     wal_writer_mark(&w->writer);
 }
 
+bool wal_wants_step(const struct wal *w)
+{
+    return w->incoming.count > 0;
+}
+
 bool wal_step(struct wal *w)
 {
-    if (!w->incoming.count)
+    if (!wal_wants_step(w))
         return false;
     write_incoming(w);
     return true;

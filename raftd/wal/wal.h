@@ -32,6 +32,7 @@ struct wal_options {
     uint64_t member_id;
     uint64_t segment_bytes;      /* WAL_SEGMENT_BYTES; a batch never spans two segments */
     bool synchronous;            /* no thread: wal_append writes and syncs before it returns (tests) */
+    uint64_t identity_seed;      /* of the identities of segments; 0: from the system */
     bool stepped;                /* with synchronous: not before wal_step does, so that a simulator has a disk that takes time */
     void (*wake_fn)(void *arg);  /* from the writer thread: wal_durable has grown */
     void (*fail_fn)(void *arg, const char *text); /* any thread; must end the process */
@@ -70,6 +71,8 @@ uint64_t wal_append(struct wal *w, const struct raft_hard_state *hard, struct ra
 
 /* Stepped only: write and sync what was appended since the last step. False: nothing was. */
 bool wal_step(struct wal *w);
+/* Stepped only: a step has something to write. */
+bool wal_wants_step(const struct wal *w);
 
 /* The last ticket up to which every batch is durable; one with sync false counts once it is written. */
 uint64_t wal_durable(const struct wal *w);

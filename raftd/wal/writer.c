@@ -363,7 +363,7 @@ void wal_writer_start(struct writer *w, const struct wal_options *options, struc
     int error;
 
     *w = (struct writer){.options = options, .state = state, .last_index = last_index};
-    w->identity_seed = rng_seed_from_system();
+    w->identity_seed = options->identity_seed ? options->identity_seed : rng_seed_from_system();
     spare.arg = fail_arg(w);
     error = options->disk->ops->unlink(options->disk, NEW_NAME);
     if (error != -ENOENT)

@@ -19,7 +19,6 @@
 #include "raftd/peer/frame.h"
 #include "tests/sim/history.h"
 
-#define TICK_NS (20 * NS_PER_MS)
 #define ELECTION_TICKS 8
 #define CLUSTER_ID 0xc1
 
@@ -67,6 +66,10 @@ static void on_log_step(void *arg, unsigned number, uint64_t life, const uint8_t
 
     if (!is_for(m, life, on_log_step, life, bytes, len))
         return;
+    if (m->disk_stalled_until_ns > m->shared->world->now_ns) {
+        world_at(m->shared->world, m->disk_stalled_until_ns, on_log_step, m->shared, number, life, NULL, 0);
+        return;
+    }
     m->log_step_due = false;
     if (!wal_step(m->wal))
         return;
@@ -302,7 +305,7 @@ void member_run(struct sim_member *m)
 
     node_run(m->node);
     check_revision(m);
-    if (m->log_step_due)
+    if (m->log_step_due || !wal_wants_step(m->wal))
         return;
     m->log_step_due = true;
     world_at(w, w->now_ns + (world_chance(w, m->shared->slow_disk) ? world_between(w, NS_PER_MS, 400 * NS_PER_MS) :
@@ -321,6 +324,7 @@ void member_start(struct sim_member *m)
                               .member_id = m->number + 1,
                               .segment_bytes = 8192,
                               .synchronous = true,
+                              .identity_seed = rng_next(&s->world->rng) | 1,
                               .stepped = true,
                               .wake_fn = wake_fn,
                               .fail_fn = log_fail_fn,
@@ -328,7 +332,7 @@ void member_start(struct sim_member *m)
     struct node_options o = {.cluster_id = CLUSTER_ID,
                              .member_id = m->number + 1,
                              .initial = &s->initial,
-                             .tick_ns = TICK_NS,
+                             .tick_ns = s->tick_ns,
                              .election_ticks = ELECTION_TICKS,
                              .message_bytes_max = s->message_bytes_max,
                              .inflight_messages_max = s->inflight_messages_max,
@@ -357,7 +361,7 @@ void member_start(struct sim_member *m)
     m->life++;
     m->clock_base_ns = world_between(s->world, 0, 1000 * NS_PER_S); /* another boot */
     m->clock_percent = (unsigned)world_between(s->world, 90, 110);
-    m->paused_until_ns = 0;
+    m->paused_until_ns = m->disk_stalled_until_ns = 0;
     m->log_step_due = false;
     SIM_CHECK(store_dir_open(&m->store_dir, m->dir, true, &error) == ST_OK, "member %u: %s", m->number, error.text);
     store_dir_name(&m->store_dir, m->store_dir.generation, store_path);
@@ -457,7 +461,8 @@ static void empty_dir(const char *path)
 
 void member_world_init(struct member_world *s, struct world *w, unsigned count, const char *dir)
 {
-    *s = (struct member_world){.world = w, .count = count, .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX,
+    *s = (struct member_world){.world = w, .count = count, .tick_ns = 20 * NS_PER_MS,
+                               .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX,
                                .snapshot_count = UINT64_MAX / 4, .window_bytes_max = SIZE_MAX, .snapshot_chunk_bytes = 4096};
     w->deliver_fn = on_message;
     w->deliver_arg = s;

@@ -33,7 +33,7 @@ struct sim_member {
     struct node *node;
     struct member_work work[MEMBER_WORK_MAX]; /* of the storage thread, in order */
     unsigned work_count;
-    int64_t paused_until_ns;
+    int64_t paused_until_ns, disk_stalled_until_ns;
     int64_t clock_base_ns, wall_offset_ns;
     unsigned clock_percent; /* its monotonic clock against the world's */
     bool log_step_due;
@@ -48,6 +48,7 @@ struct member_world {
     unsigned count;
     struct sim_member members[WORLD_NODES_MAX];
     struct members initial;
+    int64_t tick_ns;
     uint64_t memtable_bytes, seal_entries, snapshot_count, snapshot_catchup;
     size_t window_bytes_max, snapshot_chunk_bytes;
     size_t message_bytes_max;

@@ -1,22 +1,75 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One run: whole members (raftd/node with raft, mvcc and the log, on disks in memory) in a world, clients that write and
- * read, and what goes wrong: crashes that lose what was not synced, also in the middle of a write or of a seal, pauses,
- * clocks that differ, separations, a slow disk. Afterwards everything heals, must come to rest with equal stores, and
- * what the clients saw must be true.
+ * read, and what goes wrong. Storms, in which much goes wrong at once, and calm weather, in which little does and hours pass
+ * cheaply, alternate; between them everything heals and must come to rest with equal stores. In the end all members are
+ * restarted, and what the clients saw must be true. The parts: client.c, fault.c; run.c joins them.
  */
 #ifndef TESTS_SIM_RUN_H
 #define TESTS_SIM_RUN_H
 
+#include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/buf.h"
+#include "tests/sim/history.h"
+#include "tests/sim/member.h"
+
 struct run_result {
     uint64_t operations, done, unknown;
-    unsigned crashes, seals, elections, snapshots;
+    uint64_t crashes, seals, elections, snapshots;
+    int64_t virtual_ns;
+    uint64_t trace; /* digest of all that happened */
 };
 
 /* Ends the process if anything is not as it must be. trace: tell what happens. dir: for the stores, empty. */
 void run_seed(uint64_t seed, const char *dir, bool trace, struct run_result *ret_result);
+
+/* ---- for the parts of a run ---- */
+
+#define CLIENTS 6
+
+enum weather {
+    WEATHER_REST, /* nothing new is begun */
+    WEATHER_CALM,
+    WEATHER_STORM,
+};
+
+struct run;
+
+struct client {
+    struct run *run;
+    unsigned number;
+    bool waiting;
+    struct sim_member *member;
+    struct node_request *request;
+    size_t op;
+    mvcc_rev last_rev[SIM_KEYS]; /* as it last saw them */
+};
+
+struct run {
+    struct world world;
+    struct member_world members;
+    struct history history;
+    struct client clients[CLIENTS];
+    enum weather weather;
+    uint64_t epoch;    /* counts changes of the weather: what was planned under an earlier one does not happen */
+    int64_t think_ns;  /* of a client between two operations, at most */
+    int64_t fault_ns;  /* between two faults, at most */
+    int64_t outage_ns; /* how long a member stays away, at most */
+};
+
+/* client.c */
+void clients_start(struct run *run);
+/* Ask that member now; the caller lets it run. */
+void client_begin(struct client *c, struct sim_member *m, enum op_kind kind);
+int64_t client_wait_ns(const struct run *run);
+struct buf client_packed(const ProtobufCMessage *m);
+
+/* fault.c */
+void faults_start(struct run *run);
+/* Everything is well again: no separations, no losses, everybody up. */
+void faults_heal(struct run *run);
 
 #endif

@@ -2,64 +2,122 @@
 /*
  * Whole clusters in one process, by seed.
  *
- *     test_sim                the seeds of make check
- *     test_sim SEED           that one, telling what happens
- *     test_sim FIRST COUNT    so many, from the first on
+ *     test_sim                    the kept seeds, then those of make check, then some of them once more, event for event
+ *     test_sim SEED               that one, telling what happens
+ *     test_sim FIRST COUNT        so many, from the first on
+ *
+ *     -j N        in so many processes (default: 2)
+ *     -k          go on after a seed that fails
+ *     -p          tell how far it is
+ *     -t SECONDS  begin no new seed after that
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "tests/sim/history.h"
-#include "tests/sim/run.h"
+#include "common/clock.h"
+#include "tests/sim/workers.h"
 
-#define CHECK_SEEDS 200
+#define CHECK_SEEDS 500
+#define REPLAYED_SEEDS 10
 
-static uint64_t seed_now;
-static const char *program;
-static char dir[200];
+static uint64_t kept_seeds[] = {
+#define SEED(number, found) number,
+#include "tests/sim/seeds.def"
+};
 
-void sim_fail(const char *format, ...)
+static char command[400];
+
+static void tell(const struct workers_result *r)
 {
-    va_list args;
+    double hours = (double)r->sum.virtual_ns / (3600.0 * NS_PER_S), elapsed = (double)r->elapsed_ns / NS_PER_S;
 
-    fprintf(stderr, "seed %llu: ", (unsigned long long)seed_now);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fprintf(stderr, "\nrepeat with: %s %llu\n", program, (unsigned long long)seed_now);
-    exit(1);
+    printf("%llu seeds, %llu failures: %llu operations, %llu acknowledged, %llu of unknown outcome; %llu crashes, %llu seals, "
+           "%llu snapshots, %llu elections\n",
+           (unsigned long long)r->seeds, (unsigned long long)r->failures, (unsigned long long)r->sum.operations,
+           (unsigned long long)r->sum.done, (unsigned long long)r->sum.unknown, (unsigned long long)r->sum.crashes,
+           (unsigned long long)r->sum.seals, (unsigned long long)r->sum.snapshots, (unsigned long long)r->sum.elections);
+    printf("%.2f simulated hours in %.1f s (%.1f s of processors): %.0f simulated hours an hour\n", hours, elapsed,
+           (double)r->cpu_ns / NS_PER_S, elapsed > 0 ? hours * 3600 / elapsed : 0);
+}
+
+static bool run_kept(void)
+{
+    struct run_result r;
+
+    for (size_t i = 0; i < sizeof kept_seeds / sizeof *kept_seeds; i++)
+        workers_run_one(command, kept_seeds[i], false, &r);
+    printf("%zu kept seeds\n", sizeof kept_seeds / sizeof *kept_seeds);
+    return true;
+}
+
+/* A seed is a run: another one between must not change it. */
+static bool run_twice(uint64_t seed)
+{
+    struct run_result first, between, again;
+
+    workers_run_one(command, seed, false, &first);
+    workers_run_one(command, seed + 1, false, &between);
+    workers_run_one(command, seed, false, &again);
+    if (first.trace == again.trace && first.trace != between.trace)
+        return true;
+    fprintf(stderr, "seed %llu: did something else the second time (%llx, then %llx)\n", (unsigned long long)seed,
+            (unsigned long long)first.trace, (unsigned long long)again.trace);
+    return false;
+}
+
+static int check(struct workers_options *o)
+{
+    struct workers_result r;
+    bool ok = run_kept();
+
+    for (uint64_t seed = 1; seed <= REPLAYED_SEEDS; seed++)
+        ok = run_twice(seed) && ok;
+    o->first = 1;
+    o->count = CHECK_SEEDS;
+    workers_run(o, &r);
+    tell(&r);
+    return ok && !r.failures ? 0 : 1;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: test_sim [-k] [-p] [-j N] [-t SECONDS] [SEED | FIRST COUNT]\n");
+    return 2;
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
-    uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : CHECK_SEEDS;
-    struct run_result sum = {0};
-    const char *tmp = getenv("TMPDIR");
+    struct workers_options o = {.jobs = 2, .command = command};
+    struct workers_result r;
+    struct run_result one;
+    int c;
 
-    program = argv[0];
-    snprintf(dir, sizeof dir, "%s/raftfs-sim-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!mkdtemp(dir)) {
-        perror(dir);
-        return 1;
+    snprintf(command, sizeof command, "%s", argv[0]);
+    while ((c = getopt(argc, argv, "j:kpt:")) != -1) {
+        if (c == 'j')
+            o.jobs = (unsigned)strtoul(optarg, NULL, 10);
+        else if (c == 'k')
+            o.keep_going = true;
+        else if (c == 'p')
+            o.progress = true;
+        else if (c == 't')
+            o.seconds = strtoll(optarg, NULL, 10);
+        else
+            return usage();
     }
-    for (seed_now = first; seed_now < first + count; seed_now++) {
-        struct run_result r;
-        run_seed(seed_now, dir, argc == 2, &r);
-        sum.operations += r.operations;
-        sum.done += r.done;
-        sum.unknown += r.unknown;
-        sum.crashes += r.crashes;
-        sum.seals += r.seals;
-        sum.snapshots += r.snapshots;
-        sum.elections += r.elections;
+    if (o.jobs < 1 || o.jobs > 64 || argc - optind > 2)
+        return usage();
+    if (argc == optind)
+        return check(&o);
+    o.first = strtoull(argv[optind], NULL, 10);
+    if (argc - optind == 1) {
+        workers_run_one(command, o.first, true, &one);
+        printf("%llu operations, digest %016llx\n", (unsigned long long)one.operations, (unsigned long long)one.trace);
+        return 0;
     }
-    rmdir(dir);
-    printf("%llu seeds: %llu operations, %llu acknowledged, %llu of unknown outcome; %u crashes, %u seals, %u snapshots, %u elections\n",
-           (unsigned long long)count, (unsigned long long)sum.operations, (unsigned long long)sum.done,
-           (unsigned long long)sum.unknown, sum.crashes, sum.seals, sum.snapshots, sum.elections);
-    return 0;
+    o.count = strtoull(argv[optind + 1], NULL, 10);
+    workers_run(&o, &r);
+    tell(&r);
+    return r.failures ? 1 : 0;
 }

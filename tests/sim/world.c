@@ -7,6 +7,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/crc32c.h"
 #include "common/mem.h"
 #include "raftd/peer/frame.h"
 
@@ -41,6 +42,13 @@ bool world_chance(struct world *w, unsigned of_thousand)
 int64_t world_between(struct world *w, int64_t low, int64_t high)
 {
     return low + (int64_t)rng_below(&w->rng, (uint64_t)(high - low) + 1);
+}
+
+void world_note(struct world *w, uint64_t what)
+{
+    struct rng mix = {.state = w->trace ^ what};
+
+    w->trace = rng_next(&mix);
 }
 
 /* ---- events: a binary heap ---- */
@@ -103,6 +111,9 @@ bool world_step(struct world *w, int64_t until_ns)
     }
     e = take_first(w);
     w->now_ns = e.at_ns;
+    world_note(w, (uint64_t)e.at_ns);
+    world_note(w, e.number << 8 | e.node);
+    world_note(w, crc32c(0, e.bytes, e.len));
     e.fn(e.arg, e.node, e.number, e.bytes, e.len);
     free(e.bytes);
     return true;

@@ -13,7 +13,7 @@
 #include "common/rng.h"
 #include "common/slice.h"
 
-#define WORLD_NODES_MAX 5
+#define WORLD_NODES_MAX 8
 
 /* What happens at a time; bytes are a copy, gone after the call. */
 typedef void (*world_event_fn)(void *arg, unsigned node, uint64_t number, const uint8_t *bytes, size_t len);
@@ -23,6 +23,7 @@ struct world_event;
 struct world {
     struct rng rng;
     int64_t now_ns;
+    uint64_t trace;    /* a digest of all that happened so far: equal for equal runs */
     uint64_t sequence; /* of events: what is due at the same time happens in the order it was asked for */
     struct world_event *heap;
     size_t count, cap;
@@ -48,6 +49,8 @@ bool world_step(struct world *w, int64_t until_ns);
 
 /* Send a peer's frame. False: it was lost where the sender notices. */
 bool world_send(struct world *w, unsigned from, unsigned to, struct slice frame);
+/* Into the digest. */
+void world_note(struct world *w, uint64_t what);
 void world_heal(struct world *w);
 /* Some separation of `nodes` nodes, most of them around one: from total to one direction of one pair. */
 void world_separate(struct world *w, unsigned one, unsigned nodes);

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What clients ask, and what they are told. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "proto/rpc.pb-c.h"
+#include "raftd/node/kv.h"
+#include "tests/sim/run.h"
+
+#define WAIT_TICKS 100 /* of a client for an answer, at most */
+
+int64_t client_wait_ns(const struct run *run)
+{
+    return WAIT_TICKS * run->members.tick_ns;
+}
+
+static void next_op(void *arg, unsigned number, uint64_t epoch, const uint8_t *bytes, size_t len);
+
+static void finish(struct client *c, enum op_state state)
+{
+    struct run *run = c->run;
+    const struct op *op = &run->history.ops[c->op];
+
+    history_end(&run->history, c->op, state);
+    sim_trace(&run->members, "  client %u on %u: op %zu kind %d key %u state %d rev %lld", c->number, c->member->number, c->op,
+              (int)op->kind, op->key, (int)state, (long long)op->rev);
+    c->waiting = false;
+    c->request = NULL;
+    if (run->weather != WEATHER_REST)
+        world_at(&run->world, run->world.now_ns + world_between(&run->world, 0, run->think_ns), next_op, run, c->number,
+                 run->epoch, NULL, 0);
+}
+
+static enum op_state state_of(enum status st)
+{
+    switch (st) {
+    case ST_OK:
+        return OP_DONE;
+    case ST_TIMEOUT:
+    case ST_TIMEOUT_LEADER_FAIL:
+    case ST_STOPPED:
+        return OP_UNKNOWN;
+    case ST_TOO_MANY_REQUESTS:
+        return OP_REFUSED;
+    default:
+        sim_fail("an answer: %s", status_text(st));
+    }
+}
+
+static void take_kvs(struct op *op, const Etcdserverpb__RangeResponse *r)
+{
+    op->rev = r->header->revision;
+    for (size_t i = 0; i < r->n_kvs; i++) {
+        const Mvccpb__KeyValue *kv = r->kvs[i];
+        unsigned key = (unsigned)(kv->key.data[1] - '0');
+        SIM_CHECK(kv->key.len == 2 && key < SIM_KEYS, "a key that nobody wrote");
+        op->seen[key] = sim_value_id(slice_of(kv->value.data, kv->value.len));
+        op->seen_rev[key] = kv->mod_revision;
+    }
+}
+
+/* The store as it is on that member now. */
+static void read_here(struct client *c, struct op *op)
+{
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    Etcdserverpb__RangeResponse *r;
+    char from[] = "k", to[] = "l";
+    struct kv_header h;
+    struct buf out = {0};
+
+    request.key = (ProtobufCBinaryData){1, (uint8_t *)from};
+    request.range_end = (ProtobufCBinaryData){1, (uint8_t *)to};
+    node_get_header(c->member->node, &h);
+    SIM_CHECK(kv_range(c->member->store, &h, &request, &out) == ST_OK, "a range fails");
+    r = etcdserverpb__range_response__unpack(NULL, buf_len(&out), out.data + out.start);
+    SIM_CHECK(r && r->header && (size_t)r->count == r->n_kvs, "a range's answer");
+    take_kvs(op, r);
+    memcpy(c->last_rev, op->seen_rev, sizeof c->last_rev);
+    etcdserverpb__range_response__free_unpacked(r, NULL);
+    buf_fini(&out);
+}
+
+static void on_read(void *arg, enum status st, struct slice answer)
+{
+    struct client *c = arg;
+
+    (void)answer;
+    if (st == ST_OK)
+        read_here(c, &c->run->history.ops[c->op]);
+    finish(c, state_of(st));
+}
+
+static void take_answer(struct op *op, struct slice answer)
+{
+    Etcdserverpb__PutResponse *put = NULL;
+    Etcdserverpb__DeleteRangeResponse *deleted = NULL;
+    Etcdserverpb__TxnResponse *txn = NULL;
+    const Etcdserverpb__ResponseHeader *h = NULL;
+
+    op->succeeded = true;
+    switch (op->kind) {
+    case OP_PUT:
+        put = etcdserverpb__put_response__unpack(NULL, answer.len, answer.data);
+        h = put ? put->header : NULL;
+        break;
+    case OP_DELETE:
+        deleted = etcdserverpb__delete_range_response__unpack(NULL, answer.len, answer.data);
+        h = deleted ? deleted->header : NULL;
+        op->deleted = deleted ? deleted->deleted : 0;
+        break;
+    default:
+        txn = etcdserverpb__txn_response__unpack(NULL, answer.len, answer.data);
+        h = txn ? txn->header : NULL;
+        op->succeeded = txn && txn->succeeded;
+        break;
+    }
+    SIM_CHECK(h, "an answer that cannot be read");
+    op->rev = h->revision;
+    if (put)
+        etcdserverpb__put_response__free_unpacked(put, NULL);
+    if (deleted)
+        etcdserverpb__delete_range_response__free_unpacked(deleted, NULL);
+    if (txn)
+        etcdserverpb__txn_response__free_unpacked(txn, NULL);
+}
+
+static void on_written(void *arg, enum status st, struct slice answer)
+{
+    struct client *c = arg;
+    struct op *op = &c->run->history.ops[c->op];
+
+    if (st == ST_OK) {
+        take_answer(op, answer);
+        c->last_rev[op->key] = op->deleted ? 0 : op->rev;
+    }
+    finish(c, state_of(st));
+}
+
+struct buf client_packed(const ProtobufCMessage *m)
+{
+    struct buf b = {0};
+    size_t len = protobuf_c_message_get_packed_size(m);
+
+    buf_commit(&b, protobuf_c_message_pack(m, buf_reserve(&b, len)));
+    return b;
+}
+
+/* The bytes of the request. */
+static struct buf request_of(const struct op *op, enum command_kind *ret_kind)
+{
+    char key[2][8];
+    uint8_t value[SIM_VALUE_BYTES_MAX];
+    struct slice v = sim_value(op->id, value);
+    Etcdserverpb__PutRequest put[2] = {ETCDSERVERPB__PUT_REQUEST__INIT, ETCDSERVERPB__PUT_REQUEST__INIT};
+    Etcdserverpb__RequestOp ops[2] = {ETCDSERVERPB__REQUEST_OP__INIT, ETCDSERVERPB__REQUEST_OP__INIT}, *list[2] = {&ops[0], &ops[1]};
+    Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT, *compares = &compare;
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    Etcdserverpb__DeleteRangeRequest del = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
+
+    for (int i = 0; i < 2; i++) {
+        put[i].key.len = sim_key(i ? op->other : op->key, key[i]);
+        put[i].key.data = (uint8_t *)key[i];
+        put[i].value = (ProtobufCBinaryData){v.len, value};
+        ops[i].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+        ops[i].request_put = &put[i];
+    }
+    del.key = put[0].key;
+    txn.success = list;
+    txn.n_success = op->kind == OP_PUT_PAIR ? 2 : 1;
+    if (op->kind == OP_COMPARE_PUT) {
+        compare.key = put[0].key;
+        compare.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
+        compare.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
+        compare.mod_revision = op->expected;
+        txn.compare = &compares;
+        txn.n_compare = 1;
+    }
+    *ret_kind = op->kind == OP_PUT ? COMMAND_PUT : op->kind == OP_DELETE ? COMMAND_DELETE_RANGE : COMMAND_TXN;
+    return client_packed(op->kind == OP_PUT ? &put[0].base : op->kind == OP_DELETE ? &del.base : &txn.base);
+}
+
+static enum op_kind draw_kind(struct world *w)
+{
+    static const enum op_kind kinds[] = {OP_PUT, OP_PUT, OP_PUT, OP_DELETE, OP_COMPARE_PUT, OP_COMPARE_PUT,
+                                         OP_PUT_PAIR, OP_READ, OP_READ, OP_READ, OP_READ, OP_READ_LOCAL};
+
+    return kinds[rng_below(&w->rng, sizeof kinds / sizeof *kinds)];
+}
+
+void client_begin(struct client *c, struct sim_member *m, enum op_kind kind)
+{
+    struct world *w = &c->run->world;
+    int64_t wait = client_wait_ns(c->run);
+    int64_t deadline = member_now(m) + (c->run->weather == WEATHER_REST ? wait : world_between(w, wait / 100, wait));
+    struct op *op;
+    enum command_kind command;
+    struct buf b;
+    enum status st;
+
+    c->op = history_begin(&c->run->history, kind);
+    c->member = m;
+    c->waiting = true;
+    op = &c->run->history.ops[c->op];
+    op->key = (unsigned)rng_below(&w->rng, SIM_KEYS);
+    op->other = (op->key + 1) % SIM_KEYS;
+    op->expected = c->last_rev[op->key];
+    if (kind == OP_READ_LOCAL) {
+        read_here(c, op);
+        finish(c, OP_DONE);
+        return;
+    }
+    if (kind == OP_READ) {
+        st = node_read(m->node, deadline, on_read, c, &c->request);
+    } else {
+        b = request_of(op, &command);
+        st = node_propose(m->node, command, buf_slice(&b), deadline, on_written, c, &c->request);
+        buf_fini(&b);
+    }
+    if (st != ST_OK)
+        finish(c, state_of(st));
+}
+
+static void next_op(void *arg, unsigned number, uint64_t epoch, const uint8_t *bytes, size_t len)
+{
+    struct run *run = arg;
+    struct client *c = &run->clients[number];
+    struct sim_member *m = &run->members.members[rng_below(&run->world.rng, run->members.count)];
+
+    (void)bytes;
+    (void)len;
+    if (epoch != run->epoch || c->waiting)
+        return;
+    if (!m->up || m->paused_until_ns > run->world.now_ns) { /* nobody there: try again soon */
+        world_at(&run->world, run->world.now_ns + run->think_ns / 3, next_op, run, number, epoch, NULL, 0);
+        return;
+    }
+    client_begin(c, m, draw_kind(&run->world));
+    member_run(m);
+    if (c->request && world_chance(&run->world, 20)) {
+        node_cancel(m->node, c->request);
+        finish(c, OP_UNKNOWN);
+    }
+}
+
+void clients_start(struct run *run)
+{
+    for (unsigned i = 0; i < CLIENTS; i++)
+        world_at(&run->world, 0, next_op, run, i, run->epoch, NULL, 0);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What goes wrong, a row a kind. */
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "proto/state.pb-c.h"
+#include "tests/sim/run.h"
+
+/* ---- crashes ---- */
+
+static void on_restart(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
+{
+    struct run *run = arg;
+    struct sim_member *m = &run->members.members[number];
+
+    (void)bytes;
+    (void)len;
+    if (!m->up && m->life == life)
+        member_start(m);
+}
+
+static void crash(struct run *run, struct sim_member *m)
+{
+    if (!m->up)
+        return;
+    member_crash(m, (enum member_end)rng_below(&run->world.rng, 3));
+    world_at(&run->world, run->world.now_ns + world_between(&run->world, 0, run->outage_ns), on_restart, run, m->number, m->life,
+             NULL, 0);
+}
+
+static void crash_all(struct run *run, struct sim_member *m)
+{
+    (void)m;
+    for (unsigned i = 0; i < run->members.count; i++)
+        crash(run, &run->members.members[i]);
+}
+
+/* ---- time and the network ---- */
+
+static void pause_member(struct run *run, struct sim_member *m)
+{
+    m->paused_until_ns = run->world.now_ns + world_between(&run->world, 0, run->outage_ns);
+}
+
+static void stall_disk(struct run *run, struct sim_member *m)
+{
+    m->disk_stalled_until_ns = run->world.now_ns + world_between(&run->world, 0, run->outage_ns);
+}
+
+static void separate(struct run *run, struct sim_member *m)
+{
+    world_separate(&run->world, m->number, run->members.count);
+}
+
+static void join(struct run *run, struct sim_member *m)
+{
+    (void)m;
+    world_heal(&run->world);
+}
+
+/* ---- a member tells its name and URLs, as it does when it starts; whether it is heard is nobody's operation ---- */
+
+static void on_published(void *arg, enum status st, struct slice answer)
+{
+    (void)arg;
+    (void)st;
+    (void)answer;
+}
+
+static void publish(struct run *run, struct sim_member *m)
+{
+    Raftfs__State__Member told;
+    char name[40], *urls[1] = {name};
+    struct buf b;
+
+    if (!m->up || m->paused_until_ns > run->world.now_ns)
+        return;
+    snprintf(name, sizeof name, "n%u-%llu", m->number, (unsigned long long)m->life);
+    raftfs__state__member__init(&told);
+    told.id = m->number + 1;
+    told.name = name;
+    told.client_urls = urls;
+    told.n_client_urls = 1;
+    b = client_packed(&told.base);
+    if (node_propose(m->node, COMMAND_MEMBER_PUBLISH, buf_slice(&b), member_now(m) + client_wait_ns(run), on_published, NULL,
+                     NULL) == ST_OK)
+        member_run(m);
+    buf_fini(&b);
+}
+
+/* ---- chance ---- */
+
+static const struct fault {
+    unsigned weight;
+    void (*fn)(struct run *run, struct sim_member *victim);
+} faults[] = {
+    {30, crash},    {10, crash_all}, {20, separate}, {20, join},
+    {10, pause_member}, {5, stall_disk}, {10, publish},
+};
+
+/* Any member, or the one that it hurts most. */
+static struct sim_member *draw_victim(struct run *run)
+{
+    struct world *w = &run->world;
+    unsigned at = (unsigned)rng_below(&w->rng, run->members.count);
+
+    if (world_chance(w, 500))
+        for (unsigned i = 0; i < run->members.count; i++) {
+            struct sim_member *m = &run->members.members[i];
+            struct raft_status st;
+            if (!m->up)
+                continue;
+            node_get_raft_status(m->node, &st);
+            if (st.role == RAFT_LEADER)
+                at = i;
+        }
+    return &run->members.members[at];
+}
+
+static const struct fault *draw_fault(struct world *w)
+{
+    unsigned sum = 0, at;
+    const struct fault *f = faults;
+
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sum += faults[i].weight;
+    for (at = (unsigned)rng_below(&w->rng, sum); at >= f->weight; f++)
+        at -= f->weight;
+    return f;
+}
+
+static void next_fault(void *arg, unsigned number, uint64_t epoch, const uint8_t *bytes, size_t len)
+{
+    struct run *run = arg;
+    struct world *w = &run->world;
+
+    (void)bytes;
+    (void)len;
+    if (epoch != run->epoch)
+        return;
+    draw_fault(w)->fn(run, draw_victim(run));
+    world_at(w, w->now_ns + world_between(w, 0, run->fault_ns), next_fault, run, number, epoch, NULL, 0);
+}
+
+void faults_start(struct run *run)
+{
+    world_at(&run->world, run->world.now_ns + run->fault_ns / 2, next_fault, run, 0, run->epoch, NULL, 0);
+}
+
+void faults_heal(struct run *run)
+{
+    world_heal(&run->world);
+    run->world.loss = run->world.repeat = 0;
+    run->members.slow_disk = 0;
+    for (unsigned i = 0; i < run->members.count; i++) {
+        struct sim_member *m = &run->members.members[i];
+        m->paused_until_ns = m->disk_stalled_until_ns = 0;
+        if (!m->up)
+            member_start(m);
+    }
+}
