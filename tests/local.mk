@@ -71,6 +71,7 @@ tests_sim_test_sim_SOURCES = \
 	tests/sim/fault.c \
 	tests/sim/history.c tests/sim/history.h \
 	tests/sim/member.c tests/sim/member.h \
+	tests/sim/rules.c tests/sim/rules.h \
 	tests/sim/run.c tests/sim/run.h \
 	tests/sim/seeds.def \
 	tests/sim/test_sim.c \

@@ -132,6 +132,7 @@ static void on_written(void *arg, enum status st, struct slice answer)
 
     if (st == ST_OK) {
         take_answer(op, answer);
+        rules_on_ack(c->member);
         c->last_rev[op->key] = op->deleted ? 0 : op->rev;
     }
     finish(c, state_of(st));

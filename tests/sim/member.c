@@ -16,11 +16,11 @@
 #include "common/mem.h"
 #include "mvcc/transfer.h"
 #include "raft/snapshot.h"
+#include "raftd/node/internal.h"
 #include "raftd/peer/frame.h"
 #include "tests/sim/history.h"
 
 #define ELECTION_TICKS 8
-#define CLUSTER_ID 0xc1
 
 void sim_trace(const struct member_world *s, const char *format, ...)
 {
@@ -80,13 +80,29 @@ static void on_log_step(void *arg, unsigned number, uint64_t life, const uint8_t
 static void on_tick(void *arg, unsigned number, uint64_t tick, const uint8_t *bytes, size_t len)
 {
     struct sim_member *m = &((struct member_world *)arg)->members[number];
-    int64_t next;
+    int64_t next, tick_at;
 
     if (tick != m->tick || !is_for(m, 0, on_tick, tick, bytes, len))
         return;
+    tick_at = m->node->next_tick_ns;
     next = node_tick(m->node, member_now(m));
+    if (m->node->next_tick_ns != tick_at)
+        rules_on_tick(m);
     world_at(m->shared->world, world_time(m, next), on_tick, m->shared, m->number, m->tick, NULL, 0);
     member_run(m);
+}
+
+/* What asks for an election that may never come moves no term. */
+static void step(struct sim_member *m, const struct raft_message *message)
+{
+    struct raft_status before, after;
+
+    node_get_raft_status(m->node, &before);
+    node_step(m->node, message);
+    node_get_raft_status(m->node, &after);
+    SIM_CHECK(message->type != RAFT_MSG_PRE_VOTE || before.hard.term == after.hard.term,
+              "a pre-vote moves member %u from term %llu to %llu", m->number, (unsigned long long)before.hard.term,
+              (unsigned long long)after.hard.term);
 }
 
 static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t *bytes, size_t len)
@@ -101,12 +117,13 @@ static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t 
         return;
     SIM_CHECK(frame_next(slice_of(bytes, len), PEER_FRAME_BYTES_MAX, &payload, &frame_len) == ST_OK && frame_len == len,
               "a frame does not come back as it was");
+    rules_on_heard(m, from + 1);
     if (frame_kind(payload) == FRAME_SNAPSHOT) {
         SIM_CHECK(frame_decode_snapshot(payload, &snapshot) == ST_OK, "nor what is said about a snapshot");
         node_on_snapshot_message(m->node, &snapshot);
     } else {
         SIM_CHECK(frame_decode_message(payload, &message) == ST_OK, "nor a message");
-        node_step(m->node, &message);
+        step(m, &message);
         frame_free_message(&message);
     }
     member_run(m);
@@ -191,6 +208,7 @@ static void send_fn(void *arg, const struct raft_message *message)
     struct buf frame = {0};
 
     SIM_CHECK(message->from == m->number + 1, "a message of nobody");
+    rules_on_send(m, message);
     frame_append_message(&frame, message);
     send_frame(m, to, &frame);
 }
@@ -230,24 +248,12 @@ static void restored_fn(void *arg, struct mvcc *store)
     sim_trace(m->shared, "%u installs a snapshot of %llu", m->number, (unsigned long long)mvcc_applied_index(store));
 }
 
-/* Election safety: one leader a term. */
 static void changed_fn(void *arg, const struct raft_status *st)
 {
     struct sim_member *m = arg;
-    struct member_world *s = m->shared;
-    size_t cap = s->leaders_cap;
 
-    if (st->role != RAFT_LEADER)
-        return;
-    sim_trace(s, "%u leads term %llu", m->number, (unsigned long long)st->hard.term);
-    if (st->hard.term >= cap) {
-        s->leaders = mem_grow(s->leaders, &s->leaders_cap, st->hard.term + 1, sizeof *s->leaders);
-        memset(s->leaders + cap, 0, (s->leaders_cap - cap) * sizeof *s->leaders);
-    }
-    s->elections += !s->leaders[st->hard.term];
-    SIM_CHECK(!s->leaders[st->hard.term] || s->leaders[st->hard.term] == st->id, "two leaders of term %llu",
-              (unsigned long long)st->hard.term);
-    s->leaders[st->hard.term] = st->id;
+    if (st->role == RAFT_LEADER)
+        sim_trace(m->shared, "%u leads term %llu", m->number, (unsigned long long)st->hard.term);
 }
 
 static void node_fail_fn(void *arg, const char *text)
@@ -282,29 +288,12 @@ static int64_t wall_ns_fn(void *arg)
 
 /* ---- doing ---- */
 
-/* Equal stores: the same revision at the same applied index, everywhere and always. */
-static void check_revision(struct sim_member *m)
-{
-    struct member_world *s = m->shared;
-    uint64_t applied = mvcc_applied_index(m->store);
-    size_t cap = s->revisions_cap;
-
-    if (applied >= cap) {
-        s->revisions = mem_grow(s->revisions, &s->revisions_cap, applied + 1, sizeof *s->revisions);
-        memset(s->revisions + cap, 0, (s->revisions_cap - cap) * sizeof *s->revisions);
-    }
-    if (!s->revisions[applied])
-        s->revisions[applied] = mvcc_revision(m->store);
-    SIM_CHECK(s->revisions[applied] == mvcc_revision(m->store), "member %u is at revision %lld after entry %llu, another was at %lld",
-              m->number, (long long)mvcc_revision(m->store), (unsigned long long)applied, (long long)s->revisions[applied]);
-}
-
 void member_run(struct sim_member *m)
 {
     struct world *w = m->shared->world;
 
     node_run(m->node);
-    check_revision(m);
+    rules_on_run(m);
     if (m->log_step_due || !wal_wants_step(m->wal))
         return;
     m->log_step_due = true;
@@ -320,7 +309,7 @@ void member_start(struct sim_member *m)
     struct mvcc_options store = {
         .dir = store_path, .memtable_bytes = s->memtable_bytes, .seal_entries = s->seal_entries, .no_sync = true};
     struct wal_options log = {.disk = m->disk,
-                              .cluster_id = CLUSTER_ID,
+                              .cluster_id = SIM_CLUSTER_ID,
                               .member_id = m->number + 1,
                               .segment_bytes = 8192,
                               .synchronous = true,
@@ -329,7 +318,7 @@ void member_start(struct sim_member *m)
                               .wake_fn = wake_fn,
                               .fail_fn = log_fail_fn,
                               .arg = m};
-    struct node_options o = {.cluster_id = CLUSTER_ID,
+    struct node_options o = {.cluster_id = SIM_CLUSTER_ID,
                              .member_id = m->number + 1,
                              .initial = &s->initial,
                              .tick_ns = s->tick_ns,
@@ -373,6 +362,7 @@ void member_start(struct sim_member *m)
     o.now_ns = member_now(m);
     SIM_CHECK(node_new(&o, &m->node, &error) == ST_OK, "member %u: %s", m->number, error.text);
     m->up = true;
+    rules_on_start(m);
     sim_trace(s, "%u starts, applied %llu", m->number, (unsigned long long)mvcc_applied_index(m->store));
     m->tick += WORLD_NODES_MAX; /* unlike all before */
     world_at(s->world, 0, on_tick, s, m->number, m->tick, NULL, 0);
@@ -489,6 +479,5 @@ void member_world_fini(struct member_world *s)
         empty_dir(m->dir);
     }
     members_fini(&s->initial);
-    free(s->revisions);
-    free(s->leaders);
+    rules_fini(&s->rules);
 }

@@ -6,12 +6,14 @@
 #include <setjmp.h>
 
 #include "raftd/node/node.h"
+#include "tests/sim/rules.h"
 #include "tests/sim/world.h"
 #include "tests/unit/memory_disk.h"
 
 struct member_world; /* what members of one run share */
 
 #define MEMBER_WORK_MAX 32
+#define SIM_CLUSTER_ID 0xc1
 
 /* Either a seal to write, or a job of the node. */
 struct member_work {
@@ -40,6 +42,12 @@ struct sim_member {
     uint64_t tick; /* of its timer: an older one was replaced */
     bool dying;    /* the log may fail now */
     jmp_buf on_failure;
+    /* of this life, for the rules */
+    raft_index checkpoint; /* of its store, durable */
+    raft_index checked_commit;
+    raft_term checked_leader_term;
+    mvcc_rev checked_revision;
+    unsigned led_ticks, silent_ticks[WORLD_NODES_MAX];
 };
 
 /* What all members must agree on. */
@@ -55,12 +63,8 @@ struct member_world {
     unsigned inflight_messages_max;
     unsigned slow_disk; /* syncs of a thousand that take long */
     bool trace;
-    unsigned seals, elections, crashes, snapshots;
-    /* by applied index: the store's revision; by term: its leader */
-    mvcc_rev *revisions;
-    size_t revisions_cap;
-    raft_id *leaders;
-    size_t leaders_cap;
+    unsigned seals, crashes, snapshots;
+    struct rules rules;
 };
 
 void member_world_init(struct member_world *s, struct world *w, unsigned count, const char *dir);

@@ -497,6 +497,14 @@ struct disk *memory_disk_after_kill(const struct disk *base)
     return to;
 }
 
+struct disk *memory_disk_durable(const struct disk *base)
+{
+    struct disk *to = durable_copy(disk_of(base), 0, false);
+
+    settle(to);
+    return to;
+}
+
 struct disk *memory_disk_after_power_cut(const struct disk *base, struct rng *rng)
 {
     struct memory_disk *d = disk_of(base);

@@ -34,6 +34,8 @@ struct disk *memory_disk_after_kill(const struct disk *d);
 struct disk *memory_disk_after_power_cut(const struct disk *d, struct rng *rng);
 /* The same, with just the first `keep` bytes of the writes that were not synced; all names. */
 struct disk *memory_disk_after_prefix(const struct disk *d, uint64_t keep);
+/* The worst that a power cut can leave: what was synced, and nothing else. */
+struct disk *memory_disk_durable(const struct disk *d);
 /* Bytes written and not synced. */
 uint64_t memory_disk_unsynced(const struct disk *d);
 
