@@ -43,6 +43,9 @@ struct mvcc_seal {
 /* NULL is fine. */
 void seal_free(struct mvcc_seal *seal);
 
+/* store.c: the segment that holds this main revision; NULL: none does. */
+const struct segment *store_segment_of(const struct mvcc *s, int64_t main);
+
 /* store.c: the record of (main, sub), wherever it is; flags as in record.h. */
 enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv *ret_kv, uint32_t *ret_flags)
     MUST_CHECK;

@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "common/mem.h"
+#include "mvcc/record.h"
 
 #define CHUNK_BYTES (1u << 20)
 
@@ -76,6 +77,31 @@ uint8_t *memtable_add(struct memtable *t, mvcc_rev main, int64_t sub, size_t len
     INVARIANT(main == memtable_next_main(t) - 1 && t->mains[t->main_count - 1] + (size_t)sub == t->count);
     t->records = mem_grow(t->records, &t->cap, t->count + 1, sizeof *t->records);
     return t->records[t->count++] = take_room(t, len);
+}
+
+/* The record at the end of the newest chunk; its chunk goes when it was the only one there. */
+static void give_room_back(struct memtable *t, const uint8_t *record, size_t len)
+{
+    struct chunk *c = SLIST_FIRST(&t->chunks);
+
+    len = (len + 7) & ~(size_t)7;
+    INVARIANT(record == c->data + c->used - len);
+    c->used -= len;
+    t->bytes -= len + sizeof *t->records;
+    if (!c->used) {
+        SLIST_REMOVE_HEAD(&t->chunks, link);
+        free(c);
+    }
+}
+
+void memtable_drop_newest(struct memtable *t)
+{
+    size_t begin = t->mains[--t->main_count];
+
+    while (t->count > begin) {
+        const uint8_t *record = t->records[--t->count];
+        give_room_back(t, record, record_len(record));
+    }
 }
 
 const uint8_t *memtable_get(const struct memtable *t, mvcc_rev main, int64_t sub)

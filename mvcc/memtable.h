@@ -16,6 +16,8 @@ void memtable_free(struct memtable *t); /* NULL is fine */
 
 /* Room for the next record, of (main, sub): main the last one's or its successor, sub counting up from 0. */
 uint8_t *memtable_add(struct memtable *t, mvcc_rev main, int64_t sub, size_t len);
+/* Forget the newest main revision; there is one. */
+void memtable_drop_newest(struct memtable *t);
 /* NULL if it is not here. */
 const uint8_t *memtable_get(const struct memtable *t, mvcc_rev main, int64_t sub);
 

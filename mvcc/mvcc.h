@@ -24,6 +24,8 @@
 #include "common/slice.h"
 #include "common/status.h"
 
+#define MVCC_FILE_BYTES 4200 /* the name of a file of a store, at most */
+
 typedef int64_t mvcc_rev; /* a main revision; 0 as an argument: now */
 
 struct mvcc;

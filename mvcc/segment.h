@@ -37,6 +37,8 @@ enum status segment_open(const char *dir, uint64_t sequence, struct segment **re
 void segment_close(struct segment *s);
 
 const struct segment_meta *segment_meta(const struct segment *s);
+/* Its file's name, MVCC_FILE_BYTES of it. */
+void segment_path(const char *dir, uint64_t sequence, char *ret_path);
 struct slice segment_state(const struct segment *s);
 uint64_t segment_file_bytes(const struct segment *s);
 

@@ -26,7 +26,6 @@
 #define META_BYTES 64
 #define SIDE_MAGIC "RFTKEYS1"
 #define SIDE_HEADER_BYTES 32
-#define PATH_BYTES 4200
 
 struct segment {
     struct tdb_context *tdb;
@@ -38,7 +37,7 @@ struct segment {
 
 static void path_of(char *out, const char *dir, uint64_t sequence, const char *suffix)
 {
-    snprintf(out, PATH_BYTES, "%s/%016" PRIx64 "%s", dir, sequence, suffix);
+    snprintf(out, MVCC_FILE_BYTES, "%s/%016" PRIx64 "%s", dir, sequence, suffix);
 }
 
 static enum status fail(struct error *ret_error, enum status st, const char *path, const char *what)
@@ -197,7 +196,7 @@ static enum status sync_dir(const char *dir, struct error *ret_error)
 enum status segment_write(const char *dir, struct memtable *t, const struct segment_meta *meta, struct slice state,
                           bool no_sync, struct segment **ret_segment, struct error *ret_error)
 {
-    char tmp[PATH_BYTES], side_tmp[PATH_BYTES], path[PATH_BYTES], side[PATH_BYTES];
+    char tmp[MVCC_FILE_BYTES], side_tmp[MVCC_FILE_BYTES], path[MVCC_FILE_BYTES], side[MVCC_FILE_BYTES];
     enum status st;
 
     path_of(tmp, dir, meta->sequence, ".tdb.tmp");
@@ -271,7 +270,7 @@ static enum status read_meta(struct segment *s, uint64_t sequence, const char *p
 enum status segment_open(const char *dir, uint64_t sequence, struct segment **ret_segment, struct error *ret_error)
 {
     struct segment *s = mem_zero(sizeof *s);
-    char path[PATH_BYTES];
+    char path[MVCC_FILE_BYTES];
     struct stat st_buf;
     enum status st;
 
@@ -308,6 +307,11 @@ void segment_close(struct segment *s)
 const struct segment_meta *segment_meta(const struct segment *s)
 {
     return &s->meta;
+}
+
+void segment_path(const char *dir, uint64_t sequence, char *ret_path)
+{
+    path_of(ret_path, dir, sequence, ".tdb");
 }
 
 struct slice segment_state(const struct segment *s)
@@ -377,7 +381,7 @@ static bool side_is_whole(const struct segment *s, struct reader r)
 /* False: it is not there, damaged, or of another segment. Nothing was called then. */
 static bool read_side(const struct segment *s, segment_key_fn key_fn, void *arg)
 {
-    char path[PATH_BYTES];
+    char path[MVCC_FILE_BYTES];
     struct buf b = {0};
     struct reader r;
     bool ok;
@@ -449,7 +453,7 @@ enum status segment_list(const char *dir, uint64_t **ret_sequences, size_t *ret_
         return fail(ret_error, ST_IO, dir, "cannot be listed");
     while ((e = readdir(d))) {
         size_t len = strlen(e->d_name);
-        char path[PATH_BYTES + 256], *end;
+        char path[MVCC_FILE_BYTES + 256], *end;
         uint64_t sequence = strtoull(e->d_name, &end, 16);
         if (len > 4 && strcmp(e->d_name + len - 4, ".tmp") == 0) {
             snprintf(path, sizeof path, "%s/%s", dir, e->d_name);

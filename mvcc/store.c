@@ -142,7 +142,7 @@ void mvcc_get_checkpoint(const struct mvcc *s, struct mvcc_checkpoint *ret_check
 
 /* ---- where a record is ---- */
 
-static const struct segment *segment_of(const struct mvcc *s, int64_t main)
+const struct segment *store_segment_of(const struct mvcc *s, int64_t main)
 {
     size_t low = 0, high = s->segment_count;
 
@@ -166,7 +166,7 @@ enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv
     } else if (s->frozen && main >= memtable_first_main(s->frozen)) {
         record = memtable_get(s->frozen, main, sub);
     } else {
-        const struct segment *seg = segment_of(s, main);
+        const struct segment *seg = store_segment_of(s, main);
         enum status st = seg ? segment_get(seg, main, sub, &s->scratch) : ST_NOT_FOUND;
         if (st != ST_OK)
             return st;

@@ -114,7 +114,7 @@ static uint64_t generation_of(const char *name)
 }
 
 /* With remove false: only look whether generation 0, and whether a later one is there. */
-static enum status visit_stores(const struct store_dir *d, bool remove, bool *ret_first, bool *ret_later,
+static enum status visit_stores(struct store_dir *d, bool remove, bool *ret_first, bool *ret_later,
                                 struct error *ret_error)
 {
     DIR *list = opendir(d->path);
@@ -131,7 +131,11 @@ static enum status visit_stores(const struct store_dir *d, bool remove, bool *re
         *ret_first |= generation == 0;
         *ret_later |= generation != 0;
         store_dir_name(d, generation, name);
-        if (remove && generation != d->generation)
+        if (!remove)
+            continue;
+        if (generation == d->generation + 1)
+            d->partial = true;
+        else if (generation != d->generation)
             st = mvcc_remove(name, ret_error);
     }
     closedir(list);

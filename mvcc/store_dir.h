@@ -3,13 +3,13 @@
  * Which directory is the store. A received snapshot is built beside the store that is in use and takes its place by one rename:
  *
  *     PATH/store           generation 0: what a member begins with
- *     PATH/store.N         generation N: the N-th snapshot that was received, also while it is being received
+ *     PATH/store.N         generation N: the N-th snapshot that was installed; the one behind the current is being received
  *     PATH/current         which of them it is, and of what log position it was when it was installed; none: generation 0
  *
  *     current    8 magic "RFTSTORE", 4 format, 4 CRC-32C of what follows, 8 generation, 8 index, 8 term; little-endian
  *
- * Whatever is there and is not current is left of a transfer that was cut short, or of a store that was replaced: removed at a
- * start. The position closes the gap between the swap and the log's new beginning: a crash there leaves a store ahead of its log,
+ * What is being received outlives the process, so that the transfer goes on where it was (mvcc/transfer.h); it is never opened as a
+ * store before `current` says so. Whatever else is there is left of a store that was replaced: removed at a start. The position closes the gap between the swap and the log's new beginning: a crash there leaves a store ahead of its log,
  * which nothing else may explain (raftd/node/node.c, restore_raft).
  */
 #ifndef MVCC_STORE_DIR_H
@@ -28,11 +28,13 @@ struct store_dir {
     uint64_t generation;
     uint64_t installed_index;   /* 0: no snapshot was installed */
     uint64_t installed_term;
+    bool partial;               /* there was the beginning of the next generation when it was opened */
 };
 
 /*
- * Reads which one is current, removes the others, makes the one that is current if it is not there; all durable. ST_CORRUPT if
- * that is not to be known: the file is damaged, or missing where only later generations are; nothing is removed then. ST_IO.
+ * Reads which one is current, keeps it and the next, removes the others, makes the current one if it is not there; all durable.
+ * ST_CORRUPT if that is not to be known: the file is damaged, or missing where only later generations are; nothing is removed then.
+ * ST_IO.
  */
 enum status store_dir_open(struct store_dir *d, const char *path, bool no_sync,
                            struct error *ret_error) MUST_CHECK;

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 
 #define FIRST_MAIN 2 /* revision 1 is the empty store */
 #define SUBS_MAX (1ll << 31)
+#define FIRST_SEGMENT_SHARE 16 /* of an import, against the size of a sealed one */
+#define READ_AHEAD_BYTES (256u * 1024u)
 
 /* ---- out ---- */
 
@@ -58,18 +61,41 @@ enum status mvcc_export(struct mvcc *s, struct mvcc_position *at, mvcc_rev upto,
     return ST_OK;
 }
 
+bool mvcc_export_file(const struct mvcc *s, const struct mvcc_position *at, char *ret_path, mvcc_rev *ret_next)
+{
+    const struct segment *segment = store_segment_of(s, at->main);
+
+    if (!segment)
+        return false;
+    segment_path(s->dir, segment_meta(segment)->sequence, ret_path);
+    *ret_next = segment_meta(segment)->next_rev;
+    return true;
+}
+
+void mvcc_read_ahead(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    uint8_t *bytes = mem_alloc(READ_AHEAD_BYTES);
+
+    while (fd >= 0 && read(fd, bytes, READ_AHEAD_BYTES) > 0)
+        ;
+    if (fd >= 0)
+        close(fd);
+    free(bytes);
+}
+
 /* ---- in ---- */
 
 struct mvcc_import {
     char dir[4096];
-    uint64_t memtable_limit;
+    uint64_t memtable_limit, segment_limit; /* the next segment is written at the lower one */
     bool no_sync;
     struct memtable *memtable; /* of the next segment */
     uint64_t sequence;         /* of the next segment */
     mvcc_rev main;             /* of the last record */
     int64_t sub;               /* likewise */
     bool is_last;              /* that record ended its revision */
-    int64_t last_time_ns;
+    int64_t last_time_ns;      /* of the last whole revision */
 };
 
 enum status mvcc_remove(const char *dir, struct error *ret_error)
@@ -92,30 +118,79 @@ enum status mvcc_remove(const char *dir, struct error *ret_error)
     return ok ? ST_OK : ST_IO;
 }
 
-enum status mvcc_import_new(const struct mvcc_options *options, struct mvcc_import **ret_import, struct error *ret_error)
+/* Of what a former import left: every segment follows the one before, from the first revision on. */
+static enum status take_segments(struct mvcc_import *m, struct error *ret_error)
 {
-    struct mvcc_import *m;
-    enum status st = mvcc_remove(options->dir, ret_error);
+    uint64_t *sequences = NULL;
+    size_t count = 0;
+    enum status st = segment_list(m->dir, &sequences, &count, ret_error);
 
-    if (st != ST_OK)
-        return st;
-    m = mem_zero(sizeof *m);
+    for (size_t i = 0; st == ST_OK && i < count; i++) {
+        struct segment *segment;
+        const struct segment_meta *meta;
+        st = segment_open(m->dir, sequences[i], &segment, ret_error);
+        if (st != ST_OK)
+            break;
+        meta = segment_meta(segment);
+        if (meta->sequence != m->sequence || meta->first_rev != m->main + 1)
+            st = ST_CORRUPT;
+        m->sequence++;
+        m->main = meta->next_rev - 1;
+        m->last_time_ns = meta->last_time_ns;
+        segment_close(segment);
+    }
+    free(sequences);
+    return st;
+}
+
+static enum status make_empty(struct mvcc_import *m, struct error *ret_error)
+{
+    enum status st = mvcc_remove(m->dir, ret_error);
+
+    m->main = FIRST_MAIN - 1;
+    m->sequence = 1;
+    m->last_time_ns = 0;
+    if (st == ST_OK && mkdir(m->dir, 0700) < 0)
+        st = error_set(ret_error, ST_IO, "%s: cannot be made: %s", m->dir, strerror(errno));
+    return st;
+}
+
+enum status mvcc_import_open(const struct mvcc_options *options, struct mvcc_import **ret_import, struct error *ret_error)
+{
+    struct mvcc_import *m = mem_zero(sizeof *m);
+    enum status st;
+
+    m->memtable_limit = options->memtable_bytes;
+    m->segment_limit = options->memtable_bytes / FIRST_SEGMENT_SHARE;
+    m->no_sync = options->no_sync;
+    m->sequence = 1;
+    m->main = FIRST_MAIN - 1;
+    m->is_last = true;
     if (snprintf(m->dir, sizeof m->dir, "%s", options->dir) >= (int)sizeof m->dir)
         st = error_set(ret_error, ST_BAD_ARGUMENT, "store: the path is too long");
-    else if (mkdir(m->dir, 0700) < 0)
-        st = error_set(ret_error, ST_IO, "%s: cannot be made: %s", m->dir, strerror(errno));
+    else if (access(m->dir, F_OK) < 0)
+        st = make_empty(m, ret_error);
+    else
+        st = take_segments(m, ret_error);
+    if (st == ST_CORRUPT)
+        st = make_empty(m, ret_error);
     if (st != ST_OK) {
         free(m);
         return st;
     }
-    m->memtable_limit = options->memtable_bytes;
-    m->no_sync = options->no_sync;
-    m->memtable = memtable_new(FIRST_MAIN);
-    m->sequence = 1;
-    m->main = FIRST_MAIN - 1;
-    m->is_last = true;
+    m->memtable = memtable_new(m->main + 1);
     *ret_import = m;
     return ST_OK;
+}
+
+mvcc_rev mvcc_import_rewind(struct mvcc_import *m)
+{
+    if (!m->is_last) {
+        memtable_drop_newest(m->memtable);
+        m->main--;
+        m->is_last = true;
+    }
+    return m->main;
 }
 
 void mvcc_import_free(struct mvcc_import *m)
@@ -147,7 +222,17 @@ static enum status write_segment(struct mvcc_import *m, const struct mvcc_import
     memtable_free(m->memtable);
     m->memtable = memtable_new(meta.next_rev);
     m->sequence++;
+    if (m->segment_limit < m->memtable_limit)
+        m->segment_limit *= 2;
     return ST_OK;
+}
+
+/* Before the record that begins a revision: a revision is in one segment whole. */
+static bool segment_is_full(const struct mvcc_import *m)
+{
+    uint64_t bytes = memtable_bytes(m->memtable);
+
+    return bytes && (bytes >= m->segment_limit || bytes >= m->memtable_limit);
 }
 
 /* The record at the front, if it is the one that must come; 0: it is not. */
@@ -179,16 +264,16 @@ enum status mvcc_import_add(struct mvcc_import *m, struct slice records, struct 
         if (!len)
             return error_set(ret_error, ST_CORRUPT, "%s: behind revision %lld.%lld: no valid record follows", m->dir,
                              (long long)m->main, (long long)m->sub);
-        record_decode(records.data, &kv, &m->sub, &flags);
-        m->is_last = flags & RECORD_LAST;
-        /* A revision is in one segment whole. */
-        if (m->sub == 0 && memtable_bytes(m->memtable) >= m->memtable_limit) {
+        if (m->is_last && segment_is_full(m)) {
             enum status st = write_segment(m, &nothing, ret_error);
             if (st != ST_OK)
                 return st;
         }
+        record_decode(records.data, &kv, &m->sub, &flags);
         m->main = kv.mod_rev;
-        m->last_time_ns = kv.mod_time_ns;
+        m->is_last = flags & RECORD_LAST;
+        if (m->is_last)
+            m->last_time_ns = kv.mod_time_ns;
         memcpy(memtable_add(m->memtable, m->main, m->sub, len), records.data, len);
         records = slice_of(records.data + len, records.len - len);
     }

@@ -5,6 +5,10 @@
  * frozen, copied or held for it. The receiver writes them into segments of a directory of its own, through the same code as
  * sealing; the last one carries what makes it a checkpoint. The directory is then a store like any other: mvcc_open.
  *
+ * An import that was cut short goes on behind the last whole revision that it holds, whoever sends what follows: in memory while the
+ * process lives, behind its last segment after that. Its segments are small at first and double, up to the size of sealed ones: an
+ * import that is cut again and again gets on all the same, one that is not ends with few files.
+ *
  * mvcc_export belongs to the store's thread. An import belongs to whoever calls it, on any thread, one call at a time, and (TDB)
  * on the thread that seals.
  */
@@ -29,6 +33,14 @@ struct mvcc_position mvcc_export_begin(const struct mvcc *s);
 enum status mvcc_export(struct mvcc *s, struct mvcc_position *at, mvcc_rev upto, size_t bytes_max, unsigned records_max,
                         struct buf *out) MUST_CHECK;
 
+/*
+ * The records at `at` come from this file (MVCC_FILE_BYTES of name), up to main revision *ret_next exclusive; false: from memory.
+ * Whoever has read it once, on any thread, spares mvcc_export the wait for the disk.
+ */
+bool mvcc_export_file(const struct mvcc *s, const struct mvcc_position *at, char *ret_path, mvcc_rev *ret_next);
+/* Read it and forget it: what cannot be read is told to whoever needs it. Any thread. */
+void mvcc_read_ahead(const char *path);
+
 struct mvcc_import;
 
 /* What the newest segment will say. */
@@ -38,9 +50,14 @@ struct mvcc_import_end {
     struct slice state; /* the owner's small state */
 };
 
-/* options as for mvcc_open; the directory is made, and emptied if a former import left something there. ST_IO, ST_BAD_ARGUMENT. */
-enum status mvcc_import_new(const struct mvcc_options *options, struct mvcc_import **ret_import,
-                            struct error *ret_error) MUST_CHECK;
+/*
+ * options as for mvcc_open. Goes on behind the segments that a former import left in the directory; the directory is made if it is
+ * not there, and emptied if what is there does not hang together. ST_IO, ST_BAD_ARGUMENT.
+ */
+enum status mvcc_import_open(const struct mvcc_options *options, struct mvcc_import **ret_import,
+                             struct error *ret_error) MUST_CHECK;
+/* Another stream goes on here: forget what is not a whole revision. Returns the last one that is; 1: there is none. */
+mvcc_rev mvcc_import_rewind(struct mvcc_import *m);
 /* Whole records in order, without a gap. Writes a segment when there is enough for one. ST_CORRUPT: they are none; ST_IO. */
 enum status mvcc_import_add(struct mvcc_import *m, struct slice records, struct error *ret_error) MUST_CHECK;
 /* The last segment, also of no records: all is durable then. ST_CORRUPT: the records do not end at that revision; ST_IO. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What members say to each other while one brings another a snapshot. The core announces that somebody needs one and is told how
- * it ended (raft.h); in between its owners exchange these. A transfer is a stream of messages, numbered from 0: CHUNKs of whole
- * records of the store, in order, then an END with the small state, which says of what log position all of that is. The receiver
- * answers with RECEIVED, at every tick and whenever it stored something, so any of them may be lost, repeated or come late.
+ * it ended (raft.h); in between its owners exchange these. A transfer is a stream of messages, numbered from 0: an OFFER, to which
+ * the receiver answers up to which revision it holds the records already, left of another transfer; CHUNKs of whole records of the
+ * store behind that revision, in order; then an END with the small state, which says of what log position all of that is. The
+ * receiver answers with RECEIVED, at every tick and whenever it stored something, so any of them may be lost, repeated or come late.
  */
 #ifndef RAFT_SNAPSHOT_H
 #define RAFT_SNAPSHOT_H
@@ -18,6 +19,7 @@ enum snapshot_message_type {
     SNAPSHOT_RECEIVED = 3,  /* everything before `sequence` is stored */
     SNAPSHOT_INSTALLED = 4, /* it took the place of what was there, durably */
     SNAPSHOT_REFUSED = 5,   /* not wanted, damaged, given up or unknown: this transfer is over */
+    SNAPSHOT_OFFER = 6,     /* the first message; stands for the core's announcement */
 };
 
 struct snapshot_message {
@@ -25,10 +27,10 @@ struct snapshot_message {
     raft_id from, to;
     raft_term term;    /* the sending leader's, in answers too */
     uint64_t transfer; /* which one; never 0, never used twice */
-    uint64_t sequence; /* CHUNK, END: its number; RECEIVED: the number that is expected */
-    raft_index index;  /* END, INSTALLED: the snapshot's last entry; CHUNK: what that would be if this were the end */
+    uint64_t sequence; /* OFFER, CHUNK, END: its number; RECEIVED: the number that is expected */
+    raft_index index;  /* END, INSTALLED: the snapshot's last entry; OFFER, CHUNK: what that would be if this were the end */
     raft_term log_term;
-    int64_t revision;  /* END: the store's at index */
+    int64_t revision;  /* END: the store's at index; RECEIVED: of the last whole one that was there before this transfer, from 1 on */
     uint32_t crc;      /* CHUNK, END: CRC-32C of the data of all messages of the transfer, to the end of this one */
     struct slice data; /* CHUNK: records; END: the small state */
 };

@@ -64,12 +64,14 @@ struct node {
     raft_term sealed_term;
     raft_index released_index; /* what the log was told */
     uint64_t log_bytes_applied; /* since the last checkpoint began */
+    uint64_t bytes_applied;     /* of entries, since the start */
 
     /* snapshots */
     TAILQ_HEAD(, snapshot_sender) senders;
     TAILQ_HEAD(, node_job) jobs;                /* under way */
     TAILQ_HEAD(, snapshot_receiver) receivers;  /* also those that only wait for the end of their jobs */
     struct snapshot_receiver *receiver;         /* the one that is alive, or NULL */
+    struct snapshot_partial *partial;           /* what was received so far, of any transfer */
 
     /* requests */
     uint64_t next_request_id;

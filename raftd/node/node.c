@@ -299,6 +299,7 @@ static void run_ready(struct node *n, const struct raft_ready *rd)
         apply_entry(n, rd->committed[i]);
         applied = rd->committed[i]->index;
         n->log_bytes_applied += rd->committed[i]->len;
+        n->bytes_applied += rd->committed[i]->len;
     }
     for (size_t i = 0; i < rd->read_count; i++)
         requests_on_read_state(n, &rd->reads[i]);

@@ -34,7 +34,8 @@ struct snapshot_message;
 /* Work on files that nobody waits for. The node's; the owner only passes it on. */
 struct node_job {
     void (*run_fn)(struct node_job *job);                  /* on the storage thread */
-    void (*done_fn)(struct node *n, struct node_job *job); /* called by node_on_job_done */
+    void (*done_fn)(struct node *n, struct node_job *job); /* called by node_on_job_done; NULL: nothing */
+    void (*free_fn)(struct node *n, struct node_job *job); /* after that, and when the node ends before it */
     TAILQ_ENTRY(node_job) link;
 };
 

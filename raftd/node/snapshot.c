@@ -3,6 +3,7 @@
 #include "raftd/node/snapshot.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/crc32c.h"
 #include "common/mem.h"
@@ -15,6 +16,8 @@
 #define PAUSE_ELECTIONS 1
 /* How often the end is moved on. Each time is shorter by as much as sending is quicker than writing; if it is not, enough is enough. */
 #define EXTENSIONS_MAX 16
+/* A transfer rests only while it has sent so many times what was written meanwhile: it must come to an end. */
+#define RESTING_LEAD 2
 
 enum sender_stage { SENDER_WAITS, SENDER_SENDS, SENDER_PAUSES };
 
@@ -36,12 +39,19 @@ struct snapshot_sender {
     struct buf state;
     unsigned extensions;
     /* the stream */
+    bool begun; /* the receiver has said from where on */
     struct mvcc_position at;
+    mvcc_rev read_ahead; /* records before this revision are in memory */
+    bool reading;
     uint64_t next, answered; /* chunks answered .. next - 1 are out, at chunks[number % SNAPSHOT_WINDOW] */
     struct sent_chunk chunks[SNAPSHOT_WINDOW];
     uint32_t crc;
     bool ended; /* the END is out */
+    bool sent; /* something, since the last tick */
     unsigned silent_ticks, stalled_ticks, pause_ticks;
+    unsigned rest_ticks; /* owed to those who write */
+    uint64_t bytes;      /* sent */
+    uint64_t applied_begin, applied; /* node's bytes_applied: when it began; at the last tick */
     TAILQ_ENTRY(snapshot_sender) link;
 };
 
@@ -96,7 +106,7 @@ void snapshot_announced(struct node *n, raft_id to)
     TAILQ_INSERT_TAIL(&n->senders, s, link);
 }
 
-/* ---- the stream ---- */
+/* ---- beginning ---- */
 
 /* The end is here and now. */
 static void sender_aim(struct node *n, struct snapshot_sender *s)
@@ -106,15 +116,6 @@ static void sender_aim(struct node *n, struct snapshot_sender *s)
     s->revision = mvcc_revision(n->options.store);
     buf_clear(&s->state);
     node_encode_state(n, &s->state);
-}
-
-static void sender_start(struct node *n, struct snapshot_sender *s)
-{
-    s->stage = SENDER_SENDS;
-    s->transfer = rng_next(&n->rng) | 1;
-    s->at = mvcc_export_begin(n->options.store);
-    sender_aim(n, s);
-    tell(n, "sending", s, NULL);
 }
 
 static void send_chunk(struct node *n, struct snapshot_sender *s, uint64_t number)
@@ -141,8 +142,88 @@ static void chunk_finish(struct node *n, struct snapshot_sender *s, enum snapsho
                                            .log_term = s->log_term,
                                            .revision = s->revision,
                                            .crc = s->crc};
+    s->sent = true;
+    s->bytes += data.len;
     send_chunk(n, s, s->next++);
 }
+
+static void sender_start(struct node *n, struct snapshot_sender *s)
+{
+    s->stage = SENDER_SENDS;
+    s->transfer = rng_next(&n->rng) | 1;
+    sender_aim(n, s);
+    s->applied_begin = s->applied = n->bytes_applied;
+    tell(n, "sending", s, NULL);
+    chunk_finish(n, s, SNAPSHOT_OFFER);
+}
+
+/* The answer to the offer. A member may hold what we, a new leader, did not apply yet: later, then. */
+static void sender_begin(struct node *n, struct snapshot_sender *s, mvcc_rev held)
+{
+    if (held < 1 || held > s->revision) {
+        sender_fail(n, s, "the member holds other revisions");
+        return;
+    }
+    s->begun = true;
+    s->at = mvcc_export_begin(n->options.store);
+    if (s->at.main <= held)
+        s->at = (struct mvcc_position){.main = held + 1};
+}
+
+/* ---- reading ahead: the loop must not wait for the disk ---- */
+
+struct read_ahead {
+    struct node_job job;
+    raft_id to;
+    uint64_t transfer;
+    mvcc_rev next;
+    char path[MVCC_FILE_BYTES];
+};
+
+static void run_read_ahead(struct node_job *job)
+{
+    mvcc_read_ahead(((struct read_ahead *)job)->path);
+}
+
+static void done_read_ahead(struct node *n, struct node_job *job)
+{
+    struct read_ahead *j = (struct read_ahead *)job;
+    struct snapshot_sender *s = sender_find(n, j->to);
+
+    if (!s || s->transfer != j->transfer)
+        return;
+    s->reading = false;
+    s->read_ahead = j->next;
+    n->options.work_fn(n->options.arg);
+}
+
+static void free_read_ahead(struct node *n, struct node_job *job)
+{
+    (void)n;
+    free(job);
+}
+
+/* Is what comes next in memory? */
+static bool sender_can_read(struct node *n, struct snapshot_sender *s)
+{
+    struct read_ahead *j;
+    char path[MVCC_FILE_BYTES];
+    mvcc_rev next;
+
+    if (s->reading || s->at.main < s->read_ahead || !mvcc_export_file(n->options.store, &s->at, path, &next))
+        return !s->reading;
+    j = mem_zero(sizeof *j);
+    j->job = (struct node_job){.run_fn = run_read_ahead, .done_fn = done_read_ahead, .free_fn = free_read_ahead};
+    j->to = s->to;
+    j->transfer = s->transfer;
+    j->next = next;
+    memcpy(j->path, path, sizeof path);
+    s->reading = true;
+    node_job_start(n, &j->job);
+    return false;
+}
+
+/* ---- the stream ---- */
 
 /* All records are out. Has the log gone too far meanwhile? */
 static bool sender_extend(struct node *n, struct snapshot_sender *s)
@@ -160,9 +241,10 @@ static bool sender_extend(struct node *n, struct snapshot_sender *s)
 static void sender_step(struct node *n, struct snapshot_sender *s)
 {
     struct sent_chunk *c = &s->chunks[s->next % SNAPSHOT_WINDOW];
+    mvcc_rev upto;
     enum status st;
 
-    if (s->stage != SENDER_SENDS || s->ended || s->next - s->answered >= SNAPSHOT_WINDOW)
+    if (s->stage != SENDER_SENDS || !s->begun || s->ended || s->rest_ticks || s->next - s->answered >= SNAPSHOT_WINDOW)
         return;
     buf_clear(&c->data);
     if (s->at.main > s->revision && !sender_extend(n, s)) {
@@ -175,7 +257,12 @@ static void sender_step(struct node *n, struct snapshot_sender *s)
         chunk_finish(n, s, SNAPSHOT_END);
         return;
     }
-    st = mvcc_export(n->options.store, &s->at, s->revision, n->options.snapshot_chunk_bytes, SNAPSHOT_CHUNK_RECORDS,
+    if (!sender_can_read(n, s))
+        return;
+    upto = s->revision;
+    if (s->at.main < s->read_ahead && s->read_ahead <= upto)
+        upto = s->read_ahead - 1; /* what follows was not read yet */
+    st = mvcc_export(n->options.store, &s->at, upto, n->options.snapshot_chunk_bytes, SNAPSHOT_CHUNK_RECORDS,
                      &c->data);
     if (st != ST_OK) {
         sender_fail(n, s, status_text(st)); /* ours to report; who needs it may get it from a healthier leader */
@@ -195,6 +282,8 @@ static void sender_on_answer(struct node *n, struct snapshot_sender *s, const st
             return; /* old news */
         s->answered = m->sequence;
         s->stalled_ticks = 0;
+        if (!s->begun)
+            sender_begin(n, s, m->revision);
         n->options.work_fn(n->options.arg);
         break;
     case SNAPSHOT_INSTALLED:
@@ -212,15 +301,37 @@ static void sender_on_answer(struct node *n, struct snapshot_sender *s, const st
 
 /* ---- what the rest of the node calls ---- */
 
+void node_job_start(struct node *n, struct node_job *job)
+{
+    TAILQ_INSERT_TAIL(&n->jobs, job, link);
+    n->options.job_fn(n->options.arg, job);
+}
+
+static void job_end(struct node *n, struct node_job *job)
+{
+    TAILQ_REMOVE(&n->jobs, job, link);
+    job->free_fn(n, job);
+}
+
+void node_on_job_done(struct node *n, struct node_job *job)
+{
+    if (job->done_fn)
+        job->done_fn(n, job);
+    job_end(n, job);
+}
+
 void snapshots_init(struct node *n)
 {
     TAILQ_INIT(&n->senders);
     TAILQ_INIT(&n->jobs);
     TAILQ_INIT(&n->receivers);
+    receivers_init(n);
 }
 
 void snapshots_fini(struct node *n)
 {
+    while (!TAILQ_EMPTY(&n->jobs))
+        job_end(n, TAILQ_FIRST(&n->jobs));
     while (!TAILQ_EMPTY(&n->senders))
         sender_free(n, TAILQ_FIRST(&n->senders));
     receivers_fini(n);
@@ -232,7 +343,7 @@ void node_on_snapshot_message(struct node *n, const struct snapshot_message *m)
 
     if (m->to != n->options.member_id || m->from == n->options.member_id || !m->transfer)
         return;
-    if (m->type == SNAPSHOT_CHUNK || m->type == SNAPSHOT_END) {
+    if (m->type == SNAPSHOT_OFFER || m->type == SNAPSHOT_CHUNK || m->type == SNAPSHOT_END) {
         receiver_on_message(n, m);
         return;
     }
@@ -249,6 +360,26 @@ void snapshots_on_unreachable(struct node *n, raft_id id)
         sender_fail(n, s, "the member cannot be reached");
 }
 
+/*
+ * While clients write, the transfer rests for as long as it kept members and disks busy: so writes get half of their time at least. A
+ * chunk counts until its answer comes, which is when the receiver's disk is done with it. If they write so much that the end would run
+ * away, it does not rest.
+ */
+static void sender_take_rest(struct node *n, struct snapshot_sender *s)
+{
+    bool was_busy = s->sent || s->answered < s->next, others_write = n->bytes_applied != s->applied;
+    bool leads = s->bytes >= RESTING_LEAD * (n->bytes_applied - s->applied_begin);
+
+    s->sent = false;
+    s->applied = n->bytes_applied;
+    if (!leads)
+        s->rest_ticks = 0;
+    else if (was_busy)
+        s->rest_ticks += others_write;
+    else if (s->rest_ticks)
+        s->rest_ticks--;
+}
+
 static void sender_on_tick(struct node *n, struct snapshot_sender *s)
 {
     if (s->stage == SENDER_PAUSES && --s->pause_ticks == 0) {
@@ -258,6 +389,7 @@ static void sender_on_tick(struct node *n, struct snapshot_sender *s)
     }
     if (s->stage != SENDER_SENDS)
         return;
+    sender_take_rest(n, s);
     if (++s->silent_ticks > SILENCE_ELECTIONS * n->options.election_ticks) {
         sender_fail(n, s, "no answer");
         return;

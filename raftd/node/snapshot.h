@@ -44,8 +44,12 @@ raft_index snapshot_pin(const struct node *n);
 /* The store is being replaced: no append may be heard, no seal begun. */
 bool snapshot_is_installing(const struct node *n);
 
+/* On the storage thread, after all that were started before. */
+void node_job_start(struct node *n, struct node_job *job);
+
 /* snapshot_receive.c, for snapshot.c */
 struct snapshot_receiver;
+void receivers_init(struct node *n);
 void receiver_on_message(struct node *n, const struct snapshot_message *m);
 void receivers_on_tick(struct node *n);
 void receivers_fini(struct node *n);

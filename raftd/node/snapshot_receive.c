@@ -19,12 +19,28 @@ enum receiver_stage {
     RECEIVER_INSTALLS, /* the swap is ordered: no way back */
 };
 
+/*
+ * What is on its way to become the store. Belongs to no transfer: each goes on where the one before was cut short. Jobs run in order, so
+ * whatever a former transfer still had under way is in it before the next one asks what it holds.
+ */
+struct snapshot_partial {
+    bool exists;       /* on disk, or soon */
+    bool is_known;     /* `revision` is of now: no transfer has added anything since */
+    bool job_runs;     /* that looks after it while there is no transfer */
+    mvcc_rev revision; /* the last whole one that it holds */
+    /* the storage thread's, while jobs are under way */
+    struct mvcc_options options;
+    char path[STORE_PATH_BYTES];
+    struct mvcc_import *import; /* NULL: not opened yet */
+};
+
 struct snapshot_receiver {
     raft_id from;
     raft_term term; /* the leader's */
     uint64_t transfer;
     enum receiver_stage stage;
-    uint64_t next, stored; /* the chunk that is expected; all before this one are with the import */
+    uint64_t next, stored; /* the message that is expected; all before this one are with the import */
+    mvcc_rev begin;        /* of the last revision that was there before */
     uint32_t crc;
     unsigned silent_ticks;
     unsigned jobs; /* under way */
@@ -35,67 +51,126 @@ struct snapshot_receiver {
     mvcc_rev revision;
     struct buf state;
     struct store_dir dir; /* as it will be */
-    /* the storage thread's, while jobs are under way */
-    struct mvcc_options options;
-    char path[STORE_PATH_BYTES];
-    struct mvcc_import *import;
-    struct mvcc *store; /* the new one, open */
+    struct mvcc *store;   /* the new one, open; the storage thread's while jobs are under way */
     TAILQ_ENTRY(snapshot_receiver) link;
 };
 
 struct snapshot_job {
     struct node_job job;
-    struct snapshot_receiver *receiver;
-    struct buf data;   /* a chunk's records */
-    struct mvcc *old;  /* a store that was replaced */
+    struct snapshot_partial *partial;
+    struct snapshot_receiver *receiver; /* or NULL */
+    struct buf data;                    /* a chunk's records */
+    mvcc_rev revision;                  /* what the partial store holds */
+    bool remove;                        /* the partial store, too */
+    struct mvcc *old;                   /* a store that was replaced, at old_path */
+    char old_path[STORE_PATH_BYTES];
     enum status status;
     struct error error;
 };
 
 /* ---- jobs ---- */
 
-static struct snapshot_job *job_start(struct node *n, struct snapshot_receiver *r, void (*run_fn)(struct node_job *job),
-                                      void (*done_fn)(struct node *n, struct node_job *job))
+static void receiver_free(struct node *n, struct snapshot_receiver *r)
+{
+    TAILQ_REMOVE(&n->receivers, r, link);
+    mvcc_close(r->store);
+    buf_fini(&r->state);
+    free(r);
+}
+
+static void job_free(struct node *n, struct node_job *job)
+{
+    struct snapshot_job *j = (struct snapshot_job *)job;
+    struct snapshot_receiver *r = j->receiver;
+
+    mvcc_close(j->old);
+    buf_fini(&j->data);
+    free(j);
+    if (r && --r->jobs == 0 && r->dead)
+        receiver_free(n, r);
+}
+
+static struct snapshot_job *job_new(struct node *n, struct snapshot_receiver *r, void (*run_fn)(struct node_job *job),
+                                    void (*done_fn)(struct node *n, struct node_job *job))
 {
     struct snapshot_job *j = mem_zero(sizeof *j);
 
-    j->job.run_fn = run_fn;
-    j->job.done_fn = done_fn;
+    j->job = (struct node_job){.run_fn = run_fn, .done_fn = done_fn, .free_fn = job_free};
+    j->partial = n->partial;
     j->receiver = r;
-    r->jobs++;
-    TAILQ_INSERT_TAIL(&n->jobs, &j->job, link);
+    if (r)
+        r->jobs++;
     return j;
 }
 
 static void job_submit(struct node *n, struct snapshot_job *j)
 {
-    n->options.job_fn(n->options.arg, &j->job);
+    node_job_start(n, &j->job);
 }
 
-static void job_free(struct node *n, struct snapshot_job *j)
+/* ---- what is there already ---- */
+
+static void partial_init(struct node *n, bool exists)
 {
-    j->receiver->jobs--;
-    TAILQ_REMOVE(&n->jobs, &j->job, link);
-    buf_fini(&j->data);
-    free(j);
+    struct snapshot_partial *p = n->partial;
+
+    *p = (struct snapshot_partial){.exists = exists, .options = n->options.store_options};
+    store_dir_name(n->options.dir, n->options.dir->generation + 1, p->path);
+    p->options.dir = p->path;
 }
 
-static void receiver_free(struct node *n, struct snapshot_receiver *r)
-{
-    TAILQ_REMOVE(&n->receivers, r, link);
-    buf_fini(&r->state);
-    free(r);
-}
-
-void node_on_job_done(struct node *n, struct node_job *job)
+static void run_open(struct node_job *job)
 {
     struct snapshot_job *j = (struct snapshot_job *)job;
-    struct snapshot_receiver *r = j->receiver;
+    struct snapshot_partial *p = j->partial;
 
-    job->done_fn(n, job);
-    job_free(n, j);
-    if (r->dead && !r->jobs)
-        receiver_free(n, r);
+    j->status = p->import ? ST_OK : mvcc_import_open(&p->options, &p->import, &j->error);
+    if (j->status == ST_OK)
+        j->revision = mvcc_import_rewind(p->import);
+}
+
+static void run_remove(struct node_job *job)
+{
+    struct snapshot_job *j = (struct snapshot_job *)job;
+    struct snapshot_partial *p = j->partial;
+
+    mvcc_import_free(p->import);
+    p->import = NULL;
+    j->status = mvcc_remove(p->path, &j->error); /* else the next one, or the next start, does it */
+}
+
+static void done_look(struct node *n, struct node_job *job)
+{
+    struct snapshot_job *j = (struct snapshot_job *)job;
+    struct snapshot_partial *p = n->partial;
+
+    p->job_runs = false;
+    p->is_known = j->status == ST_OK && !n->receiver;
+    p->revision = j->revision;
+    p->exists = p->exists && j->status == ST_OK;
+}
+
+static void done_removal(struct node *n, struct node_job *job)
+{
+    (void)job;
+    n->partial->job_runs = false;
+}
+
+/* Nobody is sending: it waits for the next one, until the store itself holds as much. */
+static void partial_on_tick(struct node *n)
+{
+    struct snapshot_partial *p = n->partial;
+
+    if (!p->exists || p->job_runs)
+        return;
+    if (!p->is_known) {
+        p->job_runs = true;
+        job_submit(n, job_new(n, NULL, run_open, done_look));
+    } else if (p->revision <= mvcc_revision(n->options.store)) {
+        p->job_runs = true;
+        p->exists = p->is_known = false;
+        job_submit(n, job_new(n, NULL, run_remove, done_removal));
+    }
 }
 
 /* ---- giving up ---- */
@@ -105,26 +180,25 @@ static void run_discard(struct node_job *job)
     struct snapshot_job *j = (struct snapshot_job *)job;
     struct snapshot_receiver *r = j->receiver;
 
-    mvcc_import_free(r->import);
     mvcc_close(r->store);
-    r->import = NULL;
     r->store = NULL;
-    j->status = mvcc_remove(r->path, &j->error); /* else the next one, or the next start, does it */
+    if (j->remove)
+        run_remove(job);
 }
 
-static void done_nothing(struct node *n, struct node_job *job)
+/* With remove: what it left is worth nothing, the next one begins with nothing. */
+static void receiver_discard(struct node *n, struct snapshot_receiver *r, bool remove, const char *why)
 {
-    (void)n;
-    (void)job;
-}
+    struct snapshot_job *j = job_new(n, r, run_discard, NULL);
 
-static void receiver_discard(struct node *n, struct snapshot_receiver *r, const char *why)
-{
     INVARIANT(r->stage != RECEIVER_INSTALLS && !r->dead);
     node_tell_snapshot(n, "given up", r->from, r->index, why);
     r->dead = true;
     n->receiver = NULL;
-    job_submit(n, job_start(n, r, run_discard, done_nothing));
+    n->partial->is_known = false;
+    n->partial->exists = !remove;
+    j->remove = remove;
+    job_submit(n, j);
 }
 
 static void answer(struct node *n, const struct snapshot_message *to, enum snapshot_message_type type, uint64_t sequence)
@@ -147,16 +221,17 @@ static void receiver_answer(struct node *n, const struct snapshot_receiver *r, e
                                  .term = r->term,
                                  .transfer = r->transfer,
                                  .sequence = r->stored,
+                                 .revision = r->begin,
                                  .index = r->index,
                                  .log_term = r->log_term};
 
     n->options.send_snapshot_fn(n->options.arg, &m);
 }
 
-static void receiver_refuse(struct node *n, struct snapshot_receiver *r, const char *why)
+static void receiver_refuse(struct node *n, struct snapshot_receiver *r, bool remove, const char *why)
 {
     receiver_answer(n, r, SNAPSHOT_REFUSED);
-    receiver_discard(n, r, why);
+    receiver_discard(n, r, remove, why);
 }
 
 /* ---- installing ---- */
@@ -167,17 +242,18 @@ static void run_retire(struct node_job *job)
 
     mvcc_close(j->old);
     j->old = NULL;
-    j->status = mvcc_remove(j->receiver->path, &j->error); /* else the next start does it */
+    j->status = mvcc_remove(j->old_path, &j->error); /* else the next start does it */
 }
 
 /* The new store is the current one, on disk: from here on nothing may fail. */
 static void take_over(struct node *n, struct snapshot_receiver *r)
 {
-    struct snapshot_job *j = job_start(n, r, run_retire, done_nothing);
+    struct snapshot_job *j = job_new(n, r, run_retire, NULL);
 
     j->old = n->options.store;
-    store_dir_name(n->options.dir, n->options.dir->generation, r->path);
+    store_dir_name(n->options.dir, n->options.dir->generation, j->old_path);
     *n->options.dir = r->dir;
+    partial_init(n, false);
     n->options.store = r->store;
     r->store = NULL;
     INVARIANT(node_decode_state(n, buf_slice(&r->state)) == ST_OK); /* it was tried before */
@@ -211,7 +287,7 @@ static void done_swap(struct node *n, struct node_job *job)
     /* On a full disk nothing was swapped; else, which one is the store now? Only the next start can tell. */
     if (j->status == ST_NO_SPACE) {
         j->receiver->stage = RECEIVER_FINISHES;
-        receiver_refuse(n, j->receiver, j->error.text);
+        receiver_refuse(n, j->receiver, true, j->error.text);
     } else if (j->status != ST_OK)
         n->options.fail_fn(n->options.arg, j->error.text);
     else
@@ -222,18 +298,17 @@ static void run_finish(struct node_job *job)
 {
     struct snapshot_job *j = (struct snapshot_job *)job;
     struct snapshot_receiver *r = j->receiver;
+    struct snapshot_partial *p = j->partial;
     struct mvcc_import_end end = {.applied_index = r->index,
                                   .applied_term = r->log_term,
                                   .revision = r->revision,
                                   .state = buf_slice(&r->state)};
 
-    j->status = r->import ? ST_OK : mvcc_import_new(&r->options, &r->import, &j->error);
+    j->status = mvcc_import_finish(p->import, &end, &j->error);
+    mvcc_import_free(p->import);
+    p->import = NULL;
     if (j->status == ST_OK)
-        j->status = mvcc_import_finish(r->import, &end, &j->error);
-    mvcc_import_free(r->import);
-    r->import = NULL;
-    if (j->status == ST_OK)
-        j->status = mvcc_open(&r->options, &r->store, &j->error);
+        j->status = mvcc_open(&p->options, &r->store, &j->error);
 }
 
 static void done_finish(struct node *n, struct node_job *job)
@@ -244,12 +319,12 @@ static void done_finish(struct node *n, struct node_job *job)
     if (r->dead)
         return;
     if (j->status != ST_OK) {
-        receiver_refuse(n, r, j->error.text);
+        receiver_refuse(n, r, true, j->error.text);
     } else if (!raft_wants_snapshot(n->raft, r->index, r->log_term)) {
-        receiver_refuse(n, r, "the log has it by now");
+        receiver_refuse(n, r, true, "the log has it by now");
     } else {
         r->stage = RECEIVER_INSTALLS;
-        job_submit(n, job_start(n, r, run_swap, done_swap));
+        job_submit(n, job_new(n, r, run_swap, done_swap));
     }
 }
 
@@ -258,11 +333,8 @@ static void done_finish(struct node *n, struct node_job *job)
 static void run_add(struct node_job *job)
 {
     struct snapshot_job *j = (struct snapshot_job *)job;
-    struct snapshot_receiver *r = j->receiver;
 
-    j->status = r->import ? ST_OK : mvcc_import_new(&r->options, &r->import, &j->error);
-    if (j->status == ST_OK)
-        j->status = mvcc_import_add(r->import, buf_slice(&j->data), &j->error);
+    j->status = mvcc_import_add(j->partial->import, buf_slice(&j->data), &j->error);
 }
 
 static void done_add(struct node *n, struct node_job *job)
@@ -273,10 +345,26 @@ static void done_add(struct node *n, struct node_job *job)
     if (r->dead)
         return;
     if (j->status != ST_OK) {
-        receiver_refuse(n, r, j->error.text);
+        receiver_refuse(n, r, true, j->error.text);
         return;
     }
     r->stored++;
+    receiver_answer(n, r, SNAPSHOT_RECEIVED);
+}
+
+static void done_open(struct node *n, struct node_job *job)
+{
+    struct snapshot_job *j = (struct snapshot_job *)job;
+    struct snapshot_receiver *r = j->receiver;
+
+    if (r->dead)
+        return;
+    if (j->status != ST_OK) {
+        receiver_refuse(n, r, true, j->error.text);
+        return;
+    }
+    r->begin = j->revision;
+    r->stored = 1;
     receiver_answer(n, r, SNAPSHOT_RECEIVED);
 }
 
@@ -287,13 +375,13 @@ static void take_end(struct node *n, struct snapshot_receiver *r, const struct s
     r->revision = m->revision;
     buf_append_slice(&r->state, m->data);
     if (!m->log_term || m->log_term > m->term || node_check_state(m->data) != ST_OK) {
-        receiver_refuse(n, r, "its end makes no sense");
+        receiver_refuse(n, r, false, "its end makes no sense");
         return;
     }
     r->dir.installed_index = r->index;
     r->dir.installed_term = r->log_term;
     r->stage = RECEIVER_FINISHES;
-    job_submit(n, job_start(n, r, run_finish, done_finish));
+    job_submit(n, job_new(n, r, run_finish, done_finish));
 }
 
 static void receiver_take(struct node *n, struct snapshot_receiver *r, const struct snapshot_message *m)
@@ -302,7 +390,7 @@ static void receiver_take(struct node *n, struct snapshot_receiver *r, const str
     struct snapshot_job *j;
 
     if (crc != m->crc) {
-        receiver_refuse(n, r, "a chunk is damaged");
+        receiver_refuse(n, r, false, "a chunk is damaged");
         return;
     }
     r->crc = crc;
@@ -312,12 +400,12 @@ static void receiver_take(struct node *n, struct snapshot_receiver *r, const str
         return;
     }
     r->index = m->index;
-    j = job_start(n, r, run_add, done_add);
+    j = job_new(n, r, run_add, done_add);
     buf_append_slice(&j->data, m->data);
     job_submit(n, j);
 }
 
-/* The first chunk stands for the core's announcement: terms are compared, and whoever has it already says so. */
+/* The offer stands for the core's announcement: terms are compared, and whoever has it already says so. */
 static void receiver_begin(struct node *n, const struct snapshot_message *m)
 {
     struct raft_message announcement = {.type = RAFT_MSG_SNAPSHOT,
@@ -339,7 +427,7 @@ static void receiver_begin(struct node *n, const struct snapshot_message *m)
         return;
     }
     if (n->receiver)
-        receiver_discard(n, n->receiver, "another one began");
+        receiver_discard(n, n->receiver, false, "another one began");
     r = mem_zero(sizeof *r);
     r->from = m->from;
     r->term = m->term;
@@ -347,13 +435,13 @@ static void receiver_begin(struct node *n, const struct snapshot_message *m)
     r->index = m->index;
     r->dir = *n->options.dir;
     r->dir.generation++;
-    store_dir_name(&r->dir, r->dir.generation, r->path);
-    r->options = n->options.store_options;
-    r->options.dir = r->path;
+    r->next = 1;
     TAILQ_INSERT_TAIL(&n->receivers, r, link);
     n->receiver = r;
+    n->partial->exists = true;
+    n->partial->is_known = false;
     node_tell_snapshot(n, "receiving", r->from, r->index, NULL);
-    receiver_take(n, r, m);
+    job_submit(n, job_new(n, r, run_open, done_open));
 }
 
 void receiver_on_message(struct node *n, const struct snapshot_message *m)
@@ -361,7 +449,7 @@ void receiver_on_message(struct node *n, const struct snapshot_message *m)
     struct snapshot_receiver *r = n->receiver;
     bool known = r && r->transfer == m->transfer && r->from == m->from && r->term == m->term;
 
-    if (!known && m->sequence == 0) {
+    if (!known && m->type == SNAPSHOT_OFFER) {
         receiver_begin(n, m);
         return;
     }
@@ -372,7 +460,8 @@ void receiver_on_message(struct node *n, const struct snapshot_message *m)
     }
     r->silent_ticks = 0;
     /* What is early was preceded by something that was lost, or does not keep to the window: it comes again. */
-    if (r->stage == RECEIVER_TAKES && m->sequence == r->next && r->next - r->stored < SNAPSHOT_WINDOW)
+    if (r->stage == RECEIVER_TAKES && r->stored && m->type != SNAPSHOT_OFFER && m->sequence == r->next &&
+        r->next - r->stored < SNAPSHOT_WINDOW)
         receiver_take(n, r, m);
     else
         receiver_answer(n, r, SNAPSHOT_RECEIVED);
@@ -383,16 +472,18 @@ void receivers_on_tick(struct node *n)
     struct snapshot_receiver *r = n->receiver;
     struct raft_status st;
 
-    if (!r)
+    if (!r) {
+        partial_on_tick(n);
         return;
+    }
     if (r->stage == RECEIVER_TAKES) {
         raft_get_status(n->raft, &st);
         if (st.hard.term != r->term || st.leader != r->from) {
-            receiver_discard(n, r, "there is another leader");
+            receiver_discard(n, r, false, "there is another leader");
             return;
         }
         if (++r->silent_ticks > SILENCE_ELECTIONS * n->options.election_ticks) {
-            receiver_discard(n, r, "the sender says nothing");
+            receiver_discard(n, r, false, "the sender says nothing");
             return;
         }
     }
@@ -404,17 +495,16 @@ bool snapshot_is_installing(const struct node *n)
     return n->receiver && n->receiver->stage == RECEIVER_INSTALLS;
 }
 
+void receivers_init(struct node *n)
+{
+    n->partial = mem_zero(sizeof *n->partial);
+    partial_init(n, n->options.dir->partial);
+}
+
 void receivers_fini(struct node *n)
 {
-    while (!TAILQ_EMPTY(&n->jobs)) {
-        struct snapshot_job *j = (struct snapshot_job *)TAILQ_FIRST(&n->jobs);
-        mvcc_close(j->old);
-        job_free(n, j);
-    }
-    while (!TAILQ_EMPTY(&n->receivers)) {
-        struct snapshot_receiver *r = TAILQ_FIRST(&n->receivers);
-        mvcc_import_free(r->import);
-        mvcc_close(r->store);
-        receiver_free(n, r);
-    }
+    while (!TAILQ_EMPTY(&n->receivers))
+        receiver_free(n, TAILQ_FIRST(&n->receivers));
+    mvcc_import_free(n->partial->import);
+    free(n->partial);
 }

@@ -225,7 +225,7 @@ enum status frame_decode_snapshot(struct slice payload, struct snapshot_message 
     m.index = read_le64(&r);
     m.log_term = read_le64(&r);
     m.revision = (int64_t)read_le64(&r);
-    if (r.bad || m.type < SNAPSHOT_CHUNK || m.type > SNAPSHOT_REFUSED || !m.transfer)
+    if (r.bad || m.type < SNAPSHOT_CHUNK || m.type > SNAPSHOT_OFFER || !m.transfer)
         return ST_CORRUPT;
     m.data = read_slice(&r, reader_left(&r));
     if (m.data.len && m.type != SNAPSHOT_CHUNK && m.type != SNAPSHOT_END)

@@ -50,6 +50,7 @@ static int64_t wall_ns(void *arg)
 }
 
 struct replica {
+    struct store_dir dir; /* no snapshots here */
     struct mvcc *store;
     struct wal *wal;
     struct node *node;
@@ -99,6 +100,7 @@ static void replica_open(struct replica *r, struct disk *disk, const char *dir)
     INVARIANT(mvcc_open(&store, &r->store, &error) == ST_OK);
     INVARIANT(wal_open(&log, &r->wal, &is_new, &error) == ST_OK);
     o.store = r->store;
+    o.dir = &r->dir;
     o.wal = r->wal;
     INVARIANT(node_new(&o, &r->node, &error) == ST_OK);
     node_run(r->node);

@@ -158,7 +158,7 @@ void node_cluster_start(struct node_cluster *c, unsigned number)
     struct node_options o = {.cluster_id = 1,
                              .member_id = number + 1,
                              .initial = &initial,
-                             .store_options = {.memtable_bytes = 4096, .no_sync = true},
+                             .store_options = {.memtable_bytes = 4096, .seal_entries = 40, .no_sync = true},
                              .dir = &m->dir,
                              .tick_ns = TICK_NS,
                              .election_ticks = ELECTION_TICKS,

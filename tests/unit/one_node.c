@@ -75,6 +75,7 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .seal_fn = on_seal,
                              .fail_fn = on_fail,
                              .wall_ns_fn = wall_ns};
+    static struct store_dir nowhere; /* no snapshots here */
     struct error error = {0};
     bool is_new;
 
@@ -82,6 +83,7 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
         assert_int_equal(members_add(&initial, i + 1, "", NULL, 0), ST_OK);
     assert_int_equal(mvcc_open(&so, &store, &error), ST_OK);
     assert_int_equal(wal_open(&wo, &wal, &is_new, &error), ST_OK);
+    o.dir = &nowhere;
     o.store = store;
     o.wal = wal;
     assert_int_equal(node_new(&o, &node, &error), ST_OK);

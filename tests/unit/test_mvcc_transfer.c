@@ -85,8 +85,14 @@ static struct mvcc_import *import_begin(void)
     struct mvcc_options o = options_for(to_dir);
     struct mvcc_import *m;
 
-    assert_int_equal(mvcc_import_new(&o, &m, &failure), ST_OK);
+    assert_int_equal(mvcc_import_open(&o, &m, &failure), ST_OK);
     return m;
+}
+
+static struct mvcc_import *import_begin_anew(void)
+{
+    assert_int_equal(mvcc_remove(to_dir, &failure), ST_OK);
+    return import_begin();
 }
 
 static struct mvcc *open_copy(void)
@@ -109,10 +115,10 @@ static uint32_t hash_of(struct mvcc *s, mvcc_rev rev)
 static void copied_in_slices_while_writes_go_on_it_is_the_same_store(void **state)
 {
     (void)state;
-    for (unsigned round = 0; round < 20; round++) {
+    for (unsigned round = 0; round < 12; round++) { /* each half as long again as the one before */
         mvcc_rev upto;
         struct mvcc_import_end end = {.state = slice_of_text("state")};
-        struct mvcc_import *m = import_begin();
+        struct mvcc_import *m = import_begin_anew();
         struct mvcc_position at = mvcc_export_begin(store);
         struct mvcc_checkpoint checkpoint;
         struct mvcc *copy;
@@ -146,7 +152,7 @@ static void copied_in_slices_while_writes_go_on_it_is_the_same_store(void **stat
 static void a_copy_goes_on_as_the_original_does(void **state)
 {
     struct mvcc_import_end end = {.applied_term = 3};
-    struct mvcc_import *m = import_begin();
+    struct mvcc_import *m = import_begin_anew();
     struct mvcc_position at = mvcc_export_begin(store);
     struct mvcc *copy, *original = store;
     struct rng before;
@@ -227,7 +233,7 @@ static void watchers_go_on_in_the_new_store_without_a_loss_or_a_repetition(void 
     bool more = true;
 
     (void)state;
-    assert_int_equal(mvcc_import_new(&o, &m, &failure), ST_OK);
+    assert_int_equal(mvcc_import_open(&o, &m, &failure), ST_OK);
     write_some(60);
     hub = watch_hub_new(store, on_event);
     for (unsigned i = 0; i < 6; i++) {
@@ -274,7 +280,7 @@ static void watchers_go_on_in_the_new_store_without_a_loss_or_a_repetition(void 
 static void an_empty_store_can_be_copied(void **state)
 {
     struct mvcc_import_end end = {.applied_index = 7, .applied_term = 2, .revision = 1, .state = slice_of_text("s")};
-    struct mvcc_import *m = import_begin();
+    struct mvcc_import *m = import_begin_anew();
     struct mvcc_position at = mvcc_export_begin(store);
     struct mvcc *copy;
 
@@ -288,36 +294,148 @@ static void an_empty_store_can_be_copied(void **state)
     mvcc_close(copy);
 }
 
-static void what_is_left_of_an_import_is_removed_by_the_next(void **state)
+/* In slices of any size, given up after any of them: some have written segments, some nothing, some end within a revision. */
+static void an_import_that_was_cut_short_goes_on_where_it_was(void **state)
 {
-    struct mvcc_import_end end = {.applied_term = 3};
+    struct mvcc_import_end end = {.applied_term = 3, .state = slice_of_text("state")};
+    struct mvcc_import *m = import_begin();
+    struct mvcc_position at = mvcc_export_begin(store);
+    struct buf b = {0};
+    unsigned reopened = 0, forgotten = 0;
+    struct mvcc *copy;
+
+    (void)state;
+    write_some(2000);
+    end.revision = mvcc_revision(store);
+    end.applied_index = mvcc_applied_index(store);
+    while (at.main <= end.revision) {
+        buf_clear(&b);
+        assert_int_equal(mvcc_export(store, &at, end.revision, 1 + rng_below(&rng, 3000), UINT32_MAX, &b), ST_OK);
+        assert_int_equal(mvcc_import_add(m, buf_slice(&b), &failure), ST_OK);
+        if (rng_below(&rng, 3)) {
+            continue;
+        } else if (rng_below(&rng, 3)) { /* the stream ends here, another comes */
+            forgotten += at.sub > 0;
+        } else { /* the process ends */
+            mvcc_import_free(m);
+            m = import_begin();
+            reopened++;
+        }
+        assert_true(mvcc_import_rewind(m) < at.main);
+        at = (struct mvcc_position){.main = mvcc_import_rewind(m) + 1};
+    }
+    assert_true(reopened > 10 && forgotten > 10);
+    assert_int_equal(mvcc_import_finish(m, &end, &failure), ST_OK);
+    mvcc_import_free(m);
+    copy = open_copy();
+    assert_int_equal(hash_of(copy, 0), hash_of(store, end.revision));
+    mvcc_close(copy);
+    buf_fini(&b);
+}
+
+/* Killed again and again before a segment of the usual size is full: what is durable grows all the same. */
+static void an_import_gets_on_however_often_it_is_cut_short(void **state)
+{
+    struct mvcc_position at = mvcc_export_begin(store);
+    mvcc_rev held = 0;
     struct buf b = {0};
 
     (void)state;
-    write_some(200);
-    end.revision = mvcc_revision(store);
-    end.applied_index = mvcc_applied_index(store);
-    /* Given up after any number of slices: some have written segments, some nothing. */
-    for (unsigned slices = 0;; slices++) {
+    write_some(500);
+    while (held < mvcc_revision(store) - 20) {
         struct mvcc_import *m = import_begin();
-        struct mvcc_position at = mvcc_export_begin(store);
-        for (unsigned i = 0; i < slices && at.main <= end.revision; i++) {
-            buf_clear(&b);
-            assert_int_equal(mvcc_export(store, &at, end.revision, 3000, UINT32_MAX, &b), ST_OK);
-            assert_int_equal(mvcc_import_add(m, buf_slice(&b), &failure), ST_OK);
-        }
-        if (at.main > end.revision) {
-            struct mvcc *copy;
-            assert_int_equal(mvcc_import_finish(m, &end, &failure), ST_OK);
-            mvcc_import_free(m);
-            copy = open_copy();
-            assert_int_equal(hash_of(copy, 0), hash_of(store, end.revision));
-            mvcc_close(copy);
-            break;
-        }
+        mvcc_rev before = held;
+        held = mvcc_import_rewind(m);
+        assert_true(held > before);
+        at = (struct mvcc_position){.main = held + 1};
+        buf_clear(&b);
+        assert_int_equal(mvcc_export(store, &at, mvcc_revision(store), MEMTABLE / 4, UINT32_MAX, &b), ST_OK);
+        assert_int_equal(mvcc_import_add(m, buf_slice(&b), &failure), ST_OK);
         mvcc_import_free(m);
     }
     buf_fini(&b);
+}
+
+/* What does not hang together is not built upon. */
+static void segments_that_do_not_follow_are_begun_anew(void **state)
+{
+    struct mvcc_position at = mvcc_export_begin(store);
+    struct mvcc_import *m = import_begin();
+    struct buf b = {0};
+    char path[MVCC_FILE_BYTES];
+
+    (void)state;
+    write_some(500);
+    assert_int_equal(mvcc_export(store, &at, mvcc_revision(store), SIZE_MAX, UINT32_MAX, &b), ST_OK);
+    assert_int_equal(mvcc_import_add(m, buf_slice(&b), &failure), ST_OK);
+    mvcc_import_free(m);
+    m = import_begin();
+    assert_true(mvcc_import_rewind(m) > 1);
+    mvcc_import_free(m);
+    snprintf(path, sizeof path, "%s/0000000000000002.tdb", to_dir);
+    assert_int_equal(unlink(path), 0);
+    m = import_begin();
+    assert_int_equal(mvcc_import_rewind(m), 1);
+    assert_int_equal(mvcc_import_add(m, buf_slice(&b), &failure), ST_OK);
+    mvcc_import_free(m);
+    snprintf(path, sizeof path, "%s/0000000000000001.tdb", to_dir);
+    assert_int_equal(truncate(path, 100), 0);
+    m = import_begin();
+    assert_int_equal(mvcc_import_rewind(m), 1);
+    mvcc_import_free(m);
+    buf_fini(&b);
+}
+
+/* The time of the last commit decides over the times of those that follow: that of records which were forgotten must not. */
+static void a_revision_that_was_forgotten_leaves_no_time(void **state)
+{
+    struct mvcc_import_end end = {.applied_index = 1, .applied_term = 1, .revision = 2};
+    struct mvcc_position at = mvcc_export_begin(store);
+    struct mvcc_import *m = import_begin();
+    struct mvcc *copy;
+    struct mvcc_kv kv;
+    struct buf b = {0};
+
+    (void)state;
+    for (int i = 1; i <= 2; i++) {
+        mvcc_begin(store, (uint64_t)i, 1, i * 1000);
+        assert_int_equal(mvcc_put(store, slice_of_text("a"), slice_of_text("1"), 0), ST_OK);
+        assert_int_equal(mvcc_put(store, slice_of_text("b"), slice_of_text("2"), 0), ST_OK);
+        mvcc_end(store);
+    }
+    assert_int_equal(mvcc_export(store, &at, 3, SIZE_MAX, 3, &b), ST_OK); /* the first of two changes of revision 3, too */
+    assert_int_equal(mvcc_import_add(m, buf_slice(&b), &failure), ST_OK);
+    assert_int_equal(mvcc_import_rewind(m), 2);
+    assert_int_equal(mvcc_import_finish(m, &end, &failure), ST_OK);
+    mvcc_import_free(m);
+    copy = open_copy();
+    mvcc_begin(copy, 2, 1, 1500);
+    assert_int_equal(mvcc_put(copy, slice_of_text("c"), slice_of_text("3"), 0), ST_OK);
+    mvcc_end(copy);
+    assert_int_equal(mvcc_get(copy, slice_of_text("c"), 0, true, &kv), ST_OK);
+    assert_int_equal(kv.mod_time_ns, 1500);
+    mvcc_close(copy);
+    buf_fini(&b);
+}
+
+static void every_sealed_record_is_in_the_file_that_is_named(void **state)
+{
+    struct mvcc_position at = mvcc_export_begin(store);
+    char path[MVCC_FILE_BYTES];
+    mvcc_rev next;
+    unsigned files = 0;
+
+    (void)state;
+    write_some(500);
+    while (mvcc_export_file(store, &at, path, &next)) {
+        assert_int_equal(access(path, R_OK), 0);
+        mvcc_read_ahead(path);
+        assert_true(next > at.main && next <= mvcc_revision(store) + 1);
+        at.main = next;
+        files++;
+    }
+    assert_true(files > 3);
+    mvcc_read_ahead("/nowhere"); /* no matter */
 }
 
 static void records_that_do_not_follow_are_refused(void **state)
@@ -360,7 +478,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_copy_goes_on_as_the_original_does, set_up, tear_down),
         cmocka_unit_test_setup_teardown(watchers_go_on_in_the_new_store_without_a_loss_or_a_repetition, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_empty_store_can_be_copied, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_left_of_an_import_is_removed_by_the_next, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_import_that_was_cut_short_goes_on_where_it_was, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_import_gets_on_however_often_it_is_cut_short, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(segments_that_do_not_follow_are_begun_anew, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_revision_that_was_forgotten_leaves_no_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_sealed_record_is_in_the_file_that_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(records_that_do_not_follow_are_refused, set_up, tear_down),
     };
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/unit/check.h"
@@ -40,7 +41,7 @@ static void a_member_that_was_away_catches_up_while_writes_go_on(void **state)
     c.in_order = true;
     behind = make_one_fall_behind(400);
     before = c.acknowledged_count;
-    for (unsigned i = 0; i < 500 && !c.nodes[behind].installed; i++)
+    for (unsigned i = 0; i < 3000 && !c.nodes[behind].installed; i++)
         node_cluster_write(&c, 1);
     assert_int_equal(c.nodes[behind].installed, 1);
     assert_true(c.acknowledged_count > before);
@@ -158,11 +159,167 @@ static void the_sender_may_be_killed_at_any_step(void **state)
     }
 }
 
+/* ---- a transfer that was cut short goes on where it was ---- */
+
+static mvcc_rev begun_at[100];
+static unsigned begun_count;
+static uint64_t records_sent; /* bytes */
+
+/* Notes what receivers say they hold. */
+static void listen(struct snapshot_message *m, uint8_t *data)
+{
+    static uint64_t last_transfer;
+
+    (void)data;
+    if (m->type == SNAPSHOT_CHUNK)
+        records_sent += m->data.len;
+    if (m->type != SNAPSHOT_RECEIVED || m->sequence < 1 || m->transfer == last_transfer || begun_count == 100)
+        return;
+    last_transfer = m->transfer;
+    begun_at[begun_count++] = m->revision;
+}
+
+static unsigned begin_listening(uint64_t seed, unsigned writes)
+{
+    unsigned behind;
+
+    node_cluster_init(&c, seed);
+    c.in_order = true;
+    behind = make_one_fall_behind(writes);
+    c.tamper_fn = listen;
+    begun_count = 0;
+    records_sent = 0;
+    return behind;
+}
+
+/* A good part of the records has come; the transfer is not over. */
+static void let_it_come_to(unsigned behind, uint64_t bytes)
+{
+    for (unsigned i = 0; i < 20000 && records_sent < bytes; i++)
+        node_cluster_step(&c);
+    assert_true(records_sent >= bytes);
+    assert_int_equal(c.nodes[behind].installed, 0);
+}
+
+static void the_receiver_goes_on_behind_its_last_segment_after_a_restart(void **state)
+{
+    unsigned behind = begin_listening(21, 1500);
+
+    (void)state;
+    let_it_come_to(behind, 60000);
+    node_cluster_kill(&c, behind);
+    node_cluster_start(&c, behind);
+    assert_true(c.nodes[behind].dir.partial);
+    node_cluster_converge(&c);
+    assert_int_equal(begun_count, 2);
+    assert_int_equal(begun_at[0], 1);
+    assert_true(begun_at[1] > 200);
+    assert_int_equal(c.nodes[behind].installed, 1);
+    node_cluster_fini(&c);
+}
+
+static void another_leader_goes_on_where_the_first_one_was(void **state)
+{
+    unsigned behind = begin_listening(22, 1500), first = elect();
+
+    (void)state;
+    let_it_come_to(behind, 60000);
+    node_cluster_kill(&c, first);
+    assert_int_not_equal(elect(), first);
+    for (unsigned i = 0; i < 20000 && !c.nodes[behind].installed; i++)
+        node_cluster_step(&c);
+    assert_int_equal(c.nodes[behind].installed, 1);
+    assert_int_equal(begun_count, 2);
+    assert_true(begun_at[1] > 300); /* what was in memory, too */
+    node_cluster_start(&c, first);
+    node_cluster_converge(&c);
+    node_cluster_fini(&c);
+}
+
+/* The whole would never get through in one go. */
+static void a_member_gets_healthy_however_often_it_is_interrupted(void **state)
+{
+    (void)state;
+    for (unsigned kill = 0; kill < 2; kill++) {
+        unsigned behind = begin_listening(23 + kill, 1500), interruptions = 0;
+        while (!c.nodes[behind].installed && interruptions < 99) {
+            uint64_t before = records_sent;
+            for (unsigned i = 0; i < 2000 && records_sent < before + 20000 && !c.nodes[behind].installed; i++)
+                node_cluster_step(&c);
+            interruptions++;
+            c.cut[behind] = true;
+            node_cluster_steps(&c, 300); /* until both sides have given up */
+            c.cut[behind] = false;
+            if (kill) {
+                node_cluster_kill(&c, behind);
+                node_cluster_start(&c, behind);
+            }
+        }
+        assert_int_equal(c.nodes[behind].installed, 1);
+        assert_true(interruptions > 3);
+        node_cluster_converge(&c);
+        node_cluster_fini(&c);
+    }
+}
+
+/* It is of no use any more: the log had what was missing. */
+static void what_was_received_is_removed_when_the_store_holds_as_much(void **state)
+{
+    char path[STORE_PATH_BYTES];
+    unsigned behind = begin_listening(25, 300);
+
+    (void)state;
+    let_it_come_to(behind, 10000);
+    node_cluster_kill(&c, behind);
+    store_dir_name(&c.nodes[behind].dir, 1, path);
+    assert_int_equal(access(path, F_OK), 0);
+    /* As if it had caught up by the log: a store from somebody who did. */
+    node_cluster_start(&c, behind);
+    node_cluster_converge(&c);
+    store_dir_name(&c.nodes[behind].dir, 2, path);
+    assert_int_equal(mkdir(path, 0700), 0); /* the next one's, and it holds nothing */
+    node_cluster_kill(&c, behind);
+    node_cluster_start(&c, behind);
+    assert_true(c.nodes[behind].dir.partial);
+    node_cluster_steps(&c, 100);
+    assert_int_equal(access(path, F_OK), -1);
+    node_cluster_converge(&c);
+    node_cluster_fini(&c);
+}
+
+/* Sends less while others write, and makes up for it when they do not. */
+static uint64_t bytes_sent_in(unsigned steps, bool writing)
+{
+    uint64_t before = records_sent;
+
+    for (unsigned i = 0; i < steps; i++)
+        if (writing && i % 5 == 0)
+            node_cluster_write(&c, 1);
+        else
+            node_cluster_step(&c);
+    return records_sent - before;
+}
+
+static void a_transfer_rests_while_clients_write(void **state)
+{
+    unsigned behind = begin_listening(26, 3000);
+    uint64_t alone, beside;
+
+    (void)state;
+    let_it_come_to(behind, 10000);
+    alone = bytes_sent_in(200, false);
+    beside = bytes_sent_in(200, true);
+    assert_int_equal(c.nodes[behind].installed, 0);
+    assert_in_range(beside, alone / 5, alone * 7 / 10);
+    node_cluster_converge(&c);
+    node_cluster_fini(&c);
+}
+
 static unsigned tampered;
 
 static void flip_a_bit(struct snapshot_message *m, uint8_t *data)
 {
-    if (m->data.len && tampered < 3 && m->sequence == 2 * tampered) {
+    if (m->data.len && tampered < 3 && m->sequence == 2 * tampered + 1) {
         data[m->data.len / 2] ^= 4;
         tampered++;
     }
@@ -256,7 +413,7 @@ static void garbage_about_snapshots_is_ignored(void **state)
         struct snapshot_message m;
         node_get_raft_status(c.nodes[to].node, &st);
         m = (struct snapshot_message){
-            .type = (enum snapshot_message_type)(1 + rng_below(&c.rng, 5)),
+            .type = (enum snapshot_message_type)(1 + rng_below(&c.rng, 6)),
             .from = rng_below(&c.rng, 2) ? leader + 1 : rng_below(&c.rng, 6),
             .to = rng_below(&c.rng, 8) ? to + 1 : rng_below(&c.rng, 6),
             .term = rng_below(&c.rng, 8) ? st.hard.term : rng_below(&c.rng, st.hard.term),
@@ -287,6 +444,11 @@ int main(void)
         cmocka_unit_test(a_crash_between_the_swap_and_the_new_log_is_finished_at_the_start),
         cmocka_unit_test(the_receiver_may_be_killed_at_any_step),
         cmocka_unit_test(the_sender_may_be_killed_at_any_step),
+        cmocka_unit_test(the_receiver_goes_on_behind_its_last_segment_after_a_restart),
+        cmocka_unit_test(another_leader_goes_on_where_the_first_one_was),
+        cmocka_unit_test(a_member_gets_healthy_however_often_it_is_interrupted),
+        cmocka_unit_test(what_was_received_is_removed_when_the_store_holds_as_much),
+        cmocka_unit_test(a_transfer_rests_while_clients_write),
         cmocka_unit_test(a_damaged_chunk_costs_a_new_transfer),
         cmocka_unit_test(a_receiver_whose_disk_hangs_is_given_up_and_served_later),
         cmocka_unit_test(whatever_happens_it_ends_well),

@@ -20,7 +20,7 @@ static struct slice payload_of(const struct buf *frame)
 
 static struct snapshot_message make_snapshot(struct rng *rng, const uint8_t *data, size_t len)
 {
-    enum snapshot_message_type type = (enum snapshot_message_type)(1 + rng_below(rng, 5));
+    enum snapshot_message_type type = (enum snapshot_message_type)(1 + rng_below(rng, 6));
     bool carries = type == SNAPSHOT_CHUNK || type == SNAPSHOT_END;
 
     return (struct snapshot_message){.type = type,

@@ -80,20 +80,24 @@ static void a_new_member_begins_with_generation_0(void **state)
     assert_int_equal(reopen(), ST_OK);
     assert_int_equal(d.generation, 0);
     assert_int_equal(d.installed_index, 0);
+    assert_false(d.partial);
     assert_true(is_there("store"));
     assert_false(is_there("current"));
 }
 
-static void what_was_being_received_is_removed(void **state)
+static void what_is_being_received_is_kept_and_nothing_else(void **state)
 {
     (void)state;
     make("store");
     make("store.1");
+    make("store.2");
     make("storeroom"); /* whatever that is, it is not ours */
     assert_int_equal(reopen(), ST_OK);
     assert_int_equal(d.generation, 0);
     assert_true(is_there("store/0000000000000001.tdb"));
-    assert_false(is_there("store.1"));
+    assert_true(is_there("store.1/0000000000000001.tdb"));
+    assert_true(d.partial);
+    assert_false(is_there("store.2"));
     assert_true(is_there("storeroom"));
 }
 
@@ -165,7 +169,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_new_member_begins_with_generation_0, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_was_being_received_is_removed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_being_received_is_kept_and_nothing_else, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_replaced_is_removed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_missing_or_damaged_word_is_refused_and_nothing_is_removed, set_up, tear_down),
     };
