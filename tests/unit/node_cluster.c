@@ -407,12 +407,21 @@ void node_cluster_write(struct node_cluster *c, unsigned count)
     }
 }
 
+/* Something of a snapshot that was received and is of no use any more: it must go. */
+static bool has_partial(const struct member_node *m)
+{
+    char path[STORE_PATH_BYTES];
+
+    store_dir_name(&m->dir, m->dir.generation + 1, path);
+    return access(path, F_OK) == 0;
+}
+
 static bool are_equal(const struct node_cluster *c)
 {
     for (unsigned i = 0; i < NODES; i++) {
         struct raft_status st;
         node_get_raft_status(c->nodes[i].node, &st);
-        if (st.applied != st.last || mvcc_applied_index(c->nodes[i].store) != mvcc_applied_index(c->nodes[0].store))
+        if (st.applied != st.last || has_partial(&c->nodes[i]) || mvcc_applied_index(c->nodes[i].store) != mvcc_applied_index(c->nodes[0].store))
             return false;
     }
     return true;

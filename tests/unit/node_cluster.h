@@ -79,7 +79,7 @@ void node_cluster_steps(struct node_cluster *c, unsigned steps);
 void node_cluster_write(struct node_cluster *c, unsigned count);
 /* -1: none */
 int node_cluster_leader(const struct node_cluster *c);
-/* Steps until all members are up to date with each other, then compares them and looks for every acknowledged write. */
+/* Steps until all members are up to date with each other and nothing of a transfer is left, then compares them and looks for every acknowledged write. */
 void node_cluster_converge(struct node_cluster *c);
 
 #endif
