@@ -5,6 +5,7 @@ include raftd/api/local.mk
 noinst_LIBRARIES += libnode.a libpeer.a
 libnode_a_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 libnode_a_SOURCES = \
+	raftd/node/alone.c \
 	raftd/node/apply.c \
 	raftd/node/change.c \
 	raftd/node/command.c raftd/node/command.h \
@@ -25,8 +26,8 @@ libpeer_a_SOURCES = \
 	raftd/peer/peers.c raftd/peer/peers.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += test_kv test_codecs test_node test_node_leader
-TESTS += test_kv test_codecs test_node test_node_leader
+check_PROGRAMS += test_alone test_kv test_codecs test_node test_node_leader
+TESTS += test_alone test_kv test_codecs test_node test_node_leader
 node_test_libs = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 test_kv_SOURCES = tests/unit/test_kv.c tests/unit/check.h
 test_kv_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
@@ -36,6 +37,9 @@ test_codecs_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 test_codecs_LDADD = $(node_test_libs)
 one_node = tests/unit/one_node.c tests/unit/one_node.h tests/unit/check.h tests/unit/memory_disk.c tests/unit/memory_disk.h
 test_node_SOURCES = tests/unit/test_node.c $(one_node)
+test_alone_SOURCES = tests/unit/test_alone.c $(one_node)
+test_alone_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+test_alone_LDADD = $(node_test_libs)
 test_node_leader_SOURCES = tests/unit/test_node_leader.c $(one_node)
 test_node_leader_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 test_node_leader_LDADD = $(node_test_libs)

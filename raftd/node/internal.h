@@ -136,6 +136,13 @@ void changes_on_refused(struct node *n, const struct raft_message *m);
 void changes_refuse(struct node *n, const struct raft_message *m, enum status st);
 enum status changes_judge(void *arg, const struct raft_entry *entry);
 
+/*
+ * node/alone.c. The log ends at what is known to be committed, and behind that stands what leaves this member alone, from
+ * (*entries)[*ret_from] on; all of it is committed. Not on disk yet.
+ */
+enum status alone_decree(struct node *n, struct raft_options *o, struct raft_entry ***entries, size_t *count, size_t *ret_from,
+                         struct error *ret_error) MUST_CHECK;
+
 /* node/apply.c */
 void apply_entry(struct node *n, const struct raft_entry *e);
 

@@ -104,15 +104,12 @@ static enum status begin_behind_snapshot(struct node *n, struct raft_options *o,
                          (unsigned long long)c->applied_index, (unsigned long long)c->applied_term);
     o->snapshot_index = c->applied_index;
     o->snapshot_term = c->applied_term;
-    o->entry_count = 0;
     return ST_OK;
 }
 
-/* The core begins where the log does: the log may reach back behind the store's checkpoint, for members that are behind. */
-static enum status restore_raft(struct node *n, const struct mvcc_checkpoint *checkpoint,
-                                struct error *ret_error)
+static struct raft_options core_options(struct node *n, const struct mvcc_checkpoint *checkpoint)
 {
-    struct raft_options o = {
+    return (struct raft_options){
         .id = n->options.member_id,
         .conf = n->members.conf,
         .judge_conf_fn = changes_judge,
@@ -129,8 +126,31 @@ static enum status restore_raft(struct node *n, const struct mvcc_checkpoint *ch
         .uncommitted_bytes_max = RAFT_UNCOMMITTED_BYTES_MAX,
         .applied = checkpoint->applied_index,
     };
+}
+
+/* The log's side of an installation that was interrupted; nothing to do otherwise. */
+static void finish_restoring(struct node *n, const struct mvcc_checkpoint *checkpoint)
+{
+    struct raft_status st;
+
+    raft_get_status(n->raft, &st);
+    if (st.first - 1 == checkpoint->applied_index && checkpoint->applied_index)
+        wal_release(n->options.wal, checkpoint->applied_index, checkpoint->applied_term);
+}
+
+static void drop_entries(struct raft_entry **entries, size_t *count)
+{
+    while (*count)
+        raft_entry_unref(entries[--*count]);
+}
+
+/* The core begins where the log does: the log may reach back behind the store's checkpoint, for members that are behind. */
+static enum status restore_raft(struct node *n, const struct mvcc_checkpoint *checkpoint,
+                                struct error *ret_error)
+{
+    struct raft_options o = core_options(n, checkpoint);
     struct raft_entry **entries = NULL;
-    size_t count;
+    size_t count, decreed = 0;
     enum status st;
 
     wal_get_begin(n->options.wal, &o.snapshot_index, &o.snapshot_term);
@@ -142,26 +162,26 @@ static enum status restore_raft(struct node *n, const struct mvcc_checkpoint *ch
         return st;
     o.entries = entries;
     o.entry_count = count;
-    if (!log_reaches(&o, checkpoint))
+    if (!log_reaches(&o, checkpoint)) {
         st = begin_behind_snapshot(n, &o, checkpoint, ret_error);
+        drop_entries(entries, &count);
+    }
     if (o.hard.commit < checkpoint->applied_index)
         o.hard.commit = checkpoint->applied_index; /* what was sealed was committed */
-    if (st == ST_OK)
+    if (st == ST_OK && n->options.force_new_cluster)
+        st = alone_decree(n, &o, &entries, &count, &decreed, ret_error);
+    if (st == ST_OK) {
+        o.entries = entries;
+        o.entry_count = count;
         n->raft = raft_new(&o);
-    for (size_t i = 0; i < count; i++)
-        raft_entry_unref(entries[i]);
+        wal_start(n->options.wal);
+        finish_restoring(n, checkpoint);
+    }
+    if (st == ST_OK && n->options.force_new_cluster)
+        n->last_ticket = wal_append(n->options.wal, &o.hard, entries + decreed, count - decreed, true);
+    drop_entries(entries, &count);
     free(entries);
     return st;
-}
-
-/* The log's side of an installation that was interrupted; nothing to do otherwise. */
-static void finish_restoring(struct node *n, const struct mvcc_checkpoint *checkpoint)
-{
-    struct raft_status st;
-
-    raft_get_status(n->raft, &st);
-    if (st.first - 1 == checkpoint->applied_index && checkpoint->applied_index)
-        wal_release(n->options.wal, checkpoint->applied_index, checkpoint->applied_term);
 }
 
 enum status node_new(const struct node_options *options, struct node **ret_node,
@@ -188,8 +208,6 @@ enum status node_new(const struct node_options *options, struct node **ret_node,
         node_free(n);
         return st;
     }
-    wal_start(options->wal);
-    finish_restoring(n, &checkpoint);
     *ret_node = n;
     return ST_OK;
 }
@@ -329,10 +347,10 @@ void node_run(struct node *n)
 
     run_batches(n);
     /*
-     * A lone member: nobody else can lead, no need to wait for a timeout (etcd ticks ahead). Not before what the log has is
+     * A lone voter: nobody else can lead, no need to wait for a timeout (etcd ticks ahead). Not before what the log has is
      * applied: nobody campaigns who knows of a change of the members that is not in force (raft.h).
      */
-    if (!n->was_run && n->members.count == 1) {
+    if (!n->was_run && n->members.conf.voter_count == 1 && !raft_conf_is_joint(&n->members.conf)) {
         raft_campaign(n->raft);
         run_batches(n);
     }
@@ -368,6 +386,11 @@ struct mvcc *node_store(struct node *n)
 const struct members *node_members(const struct node *n)
 {
     return &n->members;
+}
+
+bool node_is_learner(const struct node *n)
+{
+    return members_is_learner(&n->members, n->options.member_id);
 }
 
 void node_get_header(const struct node *n, struct kv_header *ret_header)

@@ -52,6 +52,7 @@ struct node_options {
     unsigned inflight_messages_max;  /* unanswered appends a follower; RAFT_INFLIGHT_MESSAGES_MAX */
     uint64_t random_seed;
     int64_t now_ns;                  /* monotonic */
+    bool force_new_cluster;          /* go on as the only member, with what is known to be committed */
     bool strict_reconfig_check;      /* no change of the members that could cost the quorum: connected_fn */
     unsigned learners_max;           /* --max-learners */
     struct kv_limits limits;
@@ -160,6 +161,8 @@ void node_cancel(struct node *n, struct node_request *request);
 void node_get_raft_status(const struct node *n, struct raft_status *ret_status);
 struct mvcc *node_store(struct node *n);
 const struct members *node_members(const struct node *n);
+/* Does this member not vote (yet)? */
+bool node_is_learner(const struct node *n);
 /* For response headers. */
 void node_get_header(const struct node *n, struct kv_header *ret_header);
 /* etcd: 5 s + 2 election timeouts */

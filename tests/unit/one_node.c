@@ -13,6 +13,7 @@ struct wal *wal;
 struct node *node;
 static struct members initial;
 uint64_t segment_bytes, space_low_bytes;
+bool force_new_cluster, open_fails;
 struct raft_message sent[SENT_MAX];
 unsigned sent_count, seals;
 struct mvcc_seal *seal;
@@ -69,6 +70,7 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .space_low_bytes = space_low_bytes,
                              .inflight_messages_max = 8,
                              .random_seed = 9,
+                             .force_new_cluster = force_new_cluster,
                              .send_fn = on_send,
                              .work_fn = on_nothing,
                              .applied_fn = on_nothing,
@@ -86,8 +88,10 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
     o.dir = &nowhere;
     o.store = store;
     o.wal = wal;
-    assert_int_equal(node_new(&o, &node, &error), ST_OK);
-    node_run(node);
+    node = NULL;
+    assert_int_equal(node_new(&o, &node, &error) == ST_OK, !open_fails);
+    if (node)
+        node_run(node);
 }
 
 void close_node(void)
@@ -108,6 +112,7 @@ int set_up(void **state)
     sent_count = seals = 0;
     segment_bytes = 1 << 16;
     space_low_bytes = 0;
+    force_new_cluster = open_fails = false;
     return 0;
 }
 

@@ -26,6 +26,9 @@ extern unsigned sent_count, seals;
 extern struct mvcc_seal *seal; /* the last one */
 extern uint64_t segment_bytes, space_low_bytes; /* of members opened from now on; set_up: small segments, no reserve */
 
+extern bool force_new_cluster;  /* the same */
+extern bool open_fails;         /* of the next one: then node is NULL */
+
 int set_up(void **state);
 int tear_down(void **state);
 /* Member 1 of so many; ticks of 10 ms, elections after 10 of them. */

@@ -152,6 +152,37 @@ static void what_is_no_change_of_ours_changes_nothing(void **state)
     raft_entry_unref(entry);
 }
 
+/* Whatever stands in an entry that came from outside. */
+static void any_bytes_are_a_change_or_none(void **state)
+{
+    struct membership_entry e = entry_of(MEMBER_ADD, 4, urls);
+    struct raft_entry *good = membership_encode(&e);
+    struct rng rng = {.state = 11};
+    struct members m = three();
+    unsigned decoded = 0;
+
+    (void)state;
+    for (unsigned round = 0; round < 20000; round++) {
+        uint32_t len = (uint32_t)rng_below(&rng, good->len + 1);
+        struct raft_entry *entry = raft_entry_new(RAFT_ENTRY_CONF, len);
+        struct membership_entry back;
+        struct arena a;
+        memcpy(entry->data, good->data, len);
+        for (uint64_t i = rng_below(&rng, 4); len && i > 0; i--)
+            entry->data[rng_below(&rng, len)] = (uint8_t)rng_next(&rng);
+        arena_init(&a);
+        if (membership_decode(&a, entry, &back) == ST_OK) {
+            decoded++;
+            assert_true(membership_judge(&m, &back) < ST_COUNT);
+        }
+        arena_fini(&a);
+        raft_entry_unref(entry);
+    }
+    assert_true(decoded > 0 && decoded < 20000);
+    raft_entry_unref(good);
+    members_fini(&m);
+}
+
 /* ---- --strict-reconfig-check ---- */
 
 static int64_t since[10]; /* by id */
@@ -488,6 +519,7 @@ int main(void)
         cmocka_unit_test(a_change_is_refused_with_etcds_words),
         cmocka_unit_test(no_more_members_than_there_can_be),
         cmocka_unit_test(what_is_no_change_of_ours_changes_nothing),
+        cmocka_unit_test(any_bytes_are_a_change_or_none),
         cmocka_unit_test(a_change_that_could_cost_the_quorum_is_refused),
         cmocka_unit_test(one_member_may_become_two_and_stay_one),
         cmocka_unit_test(a_learner_is_in_sync_at_ninety_percent),
