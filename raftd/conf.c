@@ -33,11 +33,14 @@ static const struct option_row rows[] = {
     TEXT("listen-peer-urls", listen_peer_urls, PEER_DEFAULT, "where other members connect"),
     TEXT("initial-advertise-peer-urls", initial_advertise_peer_urls, PEER_DEFAULT, "the same as other members see it"),
     TEXT("initial-cluster", initial_cluster, "", "NAME=PEER-URL of every member of a new cluster, with commas (empty: only this one)"),
-    TEXT("initial-cluster-state", initial_cluster_state, "new", "new: begin a cluster, or go on with what is in the data directory"),
+    TEXT("initial-cluster-state", initial_cluster_state, "new", "new: begin a cluster; existing: join one that this member was added to"),
     TEXT("initial-cluster-token", initial_cluster_token, "etcd-cluster", "tells clusters with equal URLs apart"),
     {"heartbeat-interval", OPTION_NUMBER, offsetof(struct conf_flags, heartbeat_ms), "100", 1, 10000, "milliseconds between a leader's heartbeats"},
     {"election-timeout", OPTION_NUMBER, offsetof(struct conf_flags, election_ms), "1000", 5, 50000, "milliseconds without a leader before an election; at least 5 heartbeats"},
     {"pre-vote", OPTION_BOOL, offsetof(struct conf_flags, pre_vote), "true", 0, 0, "ask before an election whether it could be won (always on)"},
+    {"strict-reconfig-check", OPTION_BOOL, offsetof(struct conf_flags, strict_reconfig_check), "true", 0, 0, "refuse changes of the members that could cost the quorum"},
+    {"force-new-cluster", OPTION_BOOL, offsetof(struct conf_flags, force_new_cluster), "false", 0, 0, "go on as the only member, with this data directory: when the others are lost for good"},
+    {"max-learners", OPTION_NUMBER, offsetof(struct conf_flags, max_learners), DEFAULT_OF(LEARNERS_MAX_DEFAULT), 1, 15, "members that do not vote, at most"},
     {"snapshot-count", OPTION_NUMBER, offsetof(struct conf_flags, snapshot_count), DEFAULT_OF(SNAPSHOT_COUNT_DEFAULT), 1, 1000000000, "entries that are kept for members which are behind, beside the catch-up ones"},
     {"snapshot-catchup-entries", OPTION_NUMBER, offsetof(struct conf_flags, snapshot_catchup), DEFAULT_OF(SNAPSHOT_CATCHUP_DEFAULT), 1, 1000000000, "entries that stay when older ones go; a member behind them gets a snapshot"},
     {"memtable-bytes", OPTION_NUMBER, offsetof(struct conf_flags, memtable_bytes), DEFAULT_OF(MEMTABLE_DEFAULT), 65536, 1073741824, "changes that are held in memory before they go into a segment of the store"},
@@ -80,7 +83,7 @@ uint64_t conf_member_id(char *const *peer_urls, unsigned count, const char *toke
 
 uint64_t conf_cluster_id(const struct members *members)
 {
-    uint8_t ids[RAFT_VOTERS_MAX * 8], digest[20], *p = ids;
+    uint8_t ids[MEMBERS_MAX * 8], digest[20], *p = ids;
 
     for (unsigned i = 0; i < members->count; i++)
         p = put_be64(p, members->list[i].id);
@@ -253,10 +256,8 @@ static enum status check_rules(const struct conf *c, int argc, char **argv, stru
         !options_given(&table, argc, argv, "advertise-client-urls"))
         return error_set(ret_error, ST_BAD_ARGUMENT,
                          "--advertise-client-urls is needed when --listen-client-urls is set");
-    if (strcmp(f->initial_cluster_state, "new") != 0)
-        return error_set(ret_error, ST_BAD_ARGUMENT,
-                         "--initial-cluster-state: \"%s\": only \"new\" is there; members cannot be added to a running "
-                         "cluster by this version",
+    if (strcmp(f->initial_cluster_state, "new") != 0 && strcmp(f->initial_cluster_state, "existing") != 0)
+        return error_set(ret_error, ST_BAD_ARGUMENT, "--initial-cluster-state: \"%s\" is neither new nor existing",
                          f->initial_cluster_state);
     if (!f->pre_vote)
         return error_set(ret_error, ST_BAD_ARGUMENT, "--pre-vote: it cannot be switched off");
@@ -279,6 +280,7 @@ enum status conf_parse(struct conf *c, int argc, char **argv, char **envp, struc
     if (st != ST_OK || f->help || f->version)
         return st;
     st = check_rules(c, argc, argv, ret_error);
+    c->join = strcmp(f->initial_cluster_state, "existing") == 0;
     if (st == ST_OK)
         st = parse_urls("listen-client-urls", f->listen_client_urls, URL_LISTENED, &c->listen_client, ret_error);
     if (st == ST_OK)

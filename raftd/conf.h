@@ -6,10 +6,11 @@
 #define RAFTD_CONF_H
 
 #include "common/error.h"
+#include "common/limits.h"
 #include "net/url.h"
 #include "raftd/node/members.h"
 
-#define CONF_URLS_MAX 8u
+#define CONF_URLS_MAX MEMBER_URLS_MAX
 
 struct conf_flags {
     const char *name, *data_dir;
@@ -19,7 +20,8 @@ struct conf_flags {
     const char *log_level;
     int64_t heartbeat_ms, election_ms;
     int64_t snapshot_count, snapshot_catchup, memtable_bytes;
-    bool pre_vote, version, help;
+    int64_t max_learners;
+    bool pre_vote, strict_reconfig_check, force_new_cluster, version, help;
 };
 
 struct conf_urls {
@@ -31,9 +33,10 @@ struct conf {
     struct conf_flags flags;
     char data_dir[4096];
     struct conf_urls listen_client, advertise_client, listen_peer, advertise_peer;
-    /* By the flags; a data directory that exists knows better. Ids are etcd's. */
+    /* By the flags; a data directory that exists knows better, and so does a cluster that is joined. Ids are etcd's. */
     uint64_t cluster_id, member_id;
     struct members initial;
+    bool join; /* --initial-cluster-state existing */
 };
 
 /* ST_BAD_ARGUMENT with words. conf_fini in any case. */

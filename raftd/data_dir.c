@@ -13,10 +13,13 @@
 
 #include "common/codec.h"
 #include "common/crc32c.h"
+#include "common/rng.h"
 
 #define IDENTITY_MAGIC "RFTIDENT"
-#define IDENTITY_FORMAT 1
-#define IDENTITY_HEADER_BYTES 32
+#define IDENTITY_FORMAT 2
+#define IDENTITY_HEADER_BYTES 40
+#define IDENTITY_OLD_FORMAT 1 /* without an incarnation */
+#define IDENTITY_OLD_HEADER_BYTES 32
 #define IDENTITY_BYTES_MAX (64 * 1024)
 
 static enum status dir_error(struct error *ret_error, enum status st, const char *path, const char *what)
@@ -83,9 +86,9 @@ static enum status identity_write(int dir_fd, const struct data_dir *d, struct e
     members_encode(&d->initial, &state);
     p = buf_reserve(&b, IDENTITY_HEADER_BYTES + buf_len(&state));
     put_bytes(p, IDENTITY_MAGIC, 8);
-    put_le64(put_le64(p + 16, d->cluster_id), d->member_id);
-    put_bytes(p + 32, state.data, buf_len(&state));
-    put_le32(put_le32(p + 8, IDENTITY_FORMAT), crc32c(0, p + 16, 16 + buf_len(&state)));
+    put_le64(put_le64(put_le64(p + 16, d->cluster_id), d->member_id), d->incarnation);
+    put_bytes(p + IDENTITY_HEADER_BYTES, state.data, buf_len(&state));
+    put_le32(put_le32(p + 8, IDENTITY_FORMAT), crc32c(0, p + 16, IDENTITY_HEADER_BYTES - 16 + buf_len(&state)));
     buf_commit(&b, IDENTITY_HEADER_BYTES + buf_len(&state));
 
     fd = openat(dir_fd, "identity.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -96,6 +99,29 @@ static enum status identity_write(int dir_fd, const struct data_dir *d, struct e
     buf_fini(&b);
     buf_fini(&state);
     return ok ? ST_OK : dir_error(ret_error, ST_IO, "member/identity", "cannot be written");
+}
+
+/* The incarnation stays 0 if an older format has none. */
+static enum status identity_parse(struct data_dir *d, const uint8_t *data, size_t len, struct error *ret_error)
+{
+    size_t header = IDENTITY_HEADER_BYTES;
+    uint32_t format;
+
+    if (len < IDENTITY_OLD_HEADER_BYTES || memcmp(data, IDENTITY_MAGIC, 8) != 0 ||
+        get_le32(data + 12) != crc32c(0, data + 16, len - 16))
+        return error_set(ret_error, ST_CORRUPT, "member/identity: damaged (%zu bytes)", len);
+    format = get_le32(data + 8);
+    if (format == IDENTITY_OLD_FORMAT)
+        header = IDENTITY_OLD_HEADER_BYTES;
+    else if (format != IDENTITY_FORMAT || len < header)
+        return error_set(ret_error, ST_CORRUPT, "member/identity: format %u is not known to this version", format);
+    d->cluster_id = get_le64(data + 16);
+    d->member_id = get_le64(data + 24);
+    if (format == IDENTITY_FORMAT)
+        d->incarnation = get_le64(data + 32);
+    if (members_decode(&d->initial, slice_of(data + header, len - header)) != ST_OK)
+        return error_set(ret_error, ST_CORRUPT, "member/identity: its members cannot be read");
+    return ST_OK;
 }
 
 /* ST_NOT_FOUND if there is none. */
@@ -115,56 +141,58 @@ static enum status identity_read(int dir_fd, struct data_dir *d, struct error *r
         return st;
     }
     close(fd);
-    if (n < IDENTITY_HEADER_BYTES || memcmp(data, IDENTITY_MAGIC, 8) != 0 ||
-        get_le32(data + 12) != crc32c(0, data + 16, (size_t)n - 16))
-        return error_set(ret_error, ST_CORRUPT, "member/identity: damaged (%zd bytes)", n);
-    if (get_le32(data + 8) != IDENTITY_FORMAT)
-        return error_set(ret_error, ST_CORRUPT, "member/identity: format %u is not known to this version",
-                         get_le32(data + 8));
-    d->cluster_id = get_le64(data + 16);
-    d->member_id = get_le64(data + 24);
-    if (members_decode(&d->initial, slice_of(data + 32, (size_t)n - 32)) != ST_OK)
-        return error_set(ret_error, ST_CORRUPT, "member/identity: its members cannot be read");
-    return ST_OK;
+    return identity_parse(d, data, (size_t)n, ret_error);
 }
 
-static enum status identity_begin(int member_fd, struct data_dir *d, uint64_t cluster_id, uint64_t member_id,
-                                  const struct members *initial, struct error *ret_error)
+enum status data_dir_begin(struct data_dir *d, uint64_t cluster_id, uint64_t member_id, const struct members *initial,
+                           struct error *ret_error)
 {
     enum status st = ST_OK;
 
-    if (has_entries(d->wal_path, "") || has_entries(d->member_path, "store"))
-        return error_set(ret_error, ST_CORRUPT, "member/identity: missing, but there is a log or a store beside it");
     d->cluster_id = cluster_id;
     d->member_id = member_id;
     for (unsigned i = 0; st == ST_OK && i < initial->count; i++)
         st = members_add(&d->initial, initial->list[i].id, initial->list[i].name, initial->list[i].peer_urls,
                          initial->list[i].peer_url_count);
-    if (st == ST_OK)
-        st = identity_write(member_fd, d, ret_error);
-    d->is_new = st == ST_OK;
-    return st;
+    return st == ST_OK ? identity_write(d->member_fd, d, ret_error) :
+                         error_set(ret_error, st, "member/identity: members that cannot be");
 }
 
-static enum status check_owner(struct data_dir *d, const char *path, uint64_t member_id, struct error *ret_error)
+enum status data_dir_check_owner(const struct data_dir *d, uint64_t member_id, struct error *ret_error)
 {
-    const struct member *is = members_find(&d->initial, d->member_id);
-    const struct member *wanted = d->member_id == member_id ? NULL : members_find(&d->initial, member_id);
+    const struct member *is = members_look_up(&d->initial, d->member_id);
+    const struct member *wanted = d->member_id == member_id ? NULL : members_look_up(&d->initial, member_id);
 
     if (!is || !wanted)
         return ST_OK;
     return error_set(ret_error, ST_BAD_ARGUMENT,
-                     "%s: the data of member %s; %s is another member of the same cluster and needs its own", path,
+                     "%s: the data of member %s; %s is another member of the same cluster and needs its own", d->path,
                      is->name, wanted->name);
 }
 
-enum status data_dir_open(struct data_dir *d, const char *path, uint64_t cluster_id, uint64_t member_id,
-                          const struct members *initial, struct error *ret_error)
+/* Who lives there, if anybody does. */
+static enum status identity_open(struct data_dir *d, uint64_t random_seed, struct error *ret_error)
+{
+    struct rng rng = {.state = random_seed};
+    enum status st = identity_read(d->member_fd, d, ret_error);
+
+    d->is_new = st == ST_NOT_FOUND;
+    if (d->is_new && (has_entries(d->wal_path, "") || has_entries(d->member_path, "store")))
+        return error_set(ret_error, ST_CORRUPT, "member/identity: missing, but there is a log or a store beside it");
+    if (st != ST_OK && !d->is_new)
+        return st;
+    if (d->incarnation)
+        return ST_OK;
+    d->incarnation = rng_next(&rng) | 1;
+    return d->is_new ? ST_OK : identity_write(d->member_fd, d, ret_error);
+}
+
+enum status data_dir_open(struct data_dir *d, const char *path, uint64_t random_seed, struct error *ret_error)
 {
     int dir_fd = -1;
     enum status st;
 
-    *d = (struct data_dir){.lock_fd = -1, .member_fd = -1};
+    *d = (struct data_dir){.lock_fd = -1, .member_fd = -1, .path = path};
     st = open_private(path, &dir_fd, ret_error);
     if (st == ST_OK)
         st = take_lock(d, dir_fd, path, ret_error);
@@ -174,13 +202,8 @@ enum status data_dir_open(struct data_dir *d, const char *path, uint64_t cluster
         st = error_set(ret_error, ST_BAD_ARGUMENT, "data directory: the path is too long");
     if (st == ST_OK)
         st = open_private(d->member_path, &d->member_fd, ret_error);
-    if (st == ST_OK) {
-        st = identity_read(d->member_fd, d, ret_error);
-        if (st == ST_NOT_FOUND)
-            st = identity_begin(d->member_fd, d, cluster_id, member_id, initial, ret_error);
-        else if (st == ST_OK)
-            st = check_owner(d, path, member_id, ret_error);
-    }
+    if (st == ST_OK)
+        st = identity_open(d, random_seed, ret_error);
     if (st == ST_OK && fsync(dir_fd) < 0)
         st = dir_error(ret_error, ST_IO, path, "cannot be synced");
     if (st == ST_OK)

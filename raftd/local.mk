@@ -21,6 +21,7 @@ libnode_a_SOURCES = \
 	raftd/node/storage.c \
 	raftd/node/transfer.c
 libpeer_a_SOURCES = \
+	raftd/peer/ask.c raftd/peer/ask.h \
 	raftd/peer/frame.c raftd/peer/frame.h \
 	raftd/peer/link.c raftd/peer/link.h \
 	raftd/peer/peers.c raftd/peer/peers.h
@@ -52,19 +53,26 @@ raftd_raftd_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 raftd_raftd_SOURCES = \
 	raftd/conf.c raftd/conf.h \
 	raftd/data_dir.c raftd/data_dir.h \
+	raftd/join.c raftd/join.h \
 	raftd/main.c \
+	raftd/met.c raftd/met.h \
+	raftd/roster.c raftd/roster.h \
 	raftd/server.c raftd/server.h \
 	raftd/storage_thread.c raftd/storage_thread.h
 raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a \
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 
 if HAVE_CMOCKA
-server_tests = test_kv_range test_membership test_peer_frame test_snapshot test_snapshot_frame
+server_tests = test_join test_kv_range test_membership test_peer_frame test_snapshot test_snapshot_frame
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
 test_kv_range_SOURCES = tests/unit/test_kv_range.c tests/unit/check.h
 test_kv_range_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_kv_range_LDADD = libnode.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) $(PROTOBUFC_LIBS)
+test_join_SOURCES = tests/unit/test_join.c raftd/join.c raftd/join.h raftd/met.c raftd/met.h tests/unit/check.h
+test_join_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+test_join_LDADD = libnode.a libpeer.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
+	$(PROTOBUFC_LIBS) $(NET_LIBS)
 test_membership_SOURCES = tests/unit/test_membership.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
 	tests/unit/memory_disk.c tests/unit/memory_disk.h tests/unit/check.h
 test_membership_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)

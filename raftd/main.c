@@ -16,6 +16,7 @@ int main(int argc, char **argv)
     static struct conf conf;
     struct server *server = NULL;
     struct error error = {0};
+    int exit_status;
     enum log_level level;
     enum status st = conf_parse(&conf, argc, argv, environ, &error);
 
@@ -39,8 +40,8 @@ int main(int argc, char **argv)
         conf_fini(&conf);
         return 1;
     }
-    server_run(server);
+    exit_status = server_run(server);
     server_close(server);
     conf_fini(&conf);
-    return 0;
+    return exit_status;
 }

@@ -20,8 +20,10 @@
 #include "proto/state.pb-c.h"
 #include "raftd/api/api.h"
 #include "raftd/data_dir.h"
+#include "raftd/join.h"
 #include "raftd/node/node.h"
 #include "raftd/peer/peers.h"
+#include "raftd/roster.h"
 #include "raftd/storage_thread.h"
 
 #define STOP_NS NS_PER_S /* for calls under way, once asked to stop */
@@ -40,6 +42,7 @@ struct server {
     struct wal *wal;
     struct node *node;
     struct peers *peers;
+    struct roster *roster;
     struct api *api;
     struct grpc_server *grpc;
     struct storage_thread *storage;
@@ -47,7 +50,9 @@ struct server {
     unsigned listener_count;
     struct loop_wake *wal_wake;
     struct loop_task run;
-    struct loop_timer tick, publish, stall, stop;
+    struct loop_timer tick, publish, stall, stop, end;
+    bool ending; /* no member any more */
+    int exit_status;
     struct loop_signal *term, *interrupt;
     bool published, stopping;
     int64_t stall_max_ns; /* the longest turn of the loop */
@@ -104,6 +109,20 @@ static int64_t wall_clock(void *arg)
 {
     (void)arg;
     return clock_wall_ns();
+}
+
+static void node_members_fn(void *arg)
+{
+    struct server *s = arg;
+
+    roster_sync(s->roster);
+}
+
+static int64_t node_connected_fn(void *arg, uint64_t member_id)
+{
+    struct server *s = arg;
+
+    return peers_connected_since(s->peers, member_id);
 }
 
 static void node_changed_fn(void *arg, const struct raft_status *st)
@@ -263,6 +282,27 @@ static void on_peer_unreachable(void *arg, uint64_t member_id)
     node_on_unreachable(s->node, member_id);
 }
 
+static enum peer_verdict on_peer_judge(void *arg, uint64_t member_id, uint64_t incarnation)
+{
+    struct server *s = arg;
+
+    return roster_judge(s->roster, member_id, incarnation);
+}
+
+static void on_peer_question(void *arg, struct buf *ret_founders, struct buf *ret_members)
+{
+    struct server *s = arg;
+
+    roster_tell_cluster(s->roster, ret_founders, ret_members);
+}
+
+static void on_peer_dismissed(void *arg, enum dismissal_reason reason, const char *why)
+{
+    struct server *s = arg;
+
+    roster_on_dismissed(s->roster, reason, why);
+}
+
 static void on_client(void *arg, int fd)
 {
     struct server *s = arg;
@@ -356,6 +396,20 @@ static void on_stall_time(void *arg)
     loop_timer_set(s->loop, &s->stall, loop_now_ns(s->loop) + STALL_REPORT_NS);
 }
 
+/* etcd's words, and its exit status where it has one. */
+static void on_no_member(void *arg, int exit_status, int64_t delay_ns, const char *why)
+{
+    struct server *s = arg;
+
+    if (s->ending)
+        return;
+    s->ending = true;
+    s->exit_status = exit_status;
+    log_error("server", "server error: %s", why);
+    log_error("server", "data-dir used by this member must be removed node=%" PRIx64, s->dir.member_id);
+    loop_timer_set(s->loop, &s->end, loop_now_ns(s->loop) + delay_ns);
+}
+
 /* ---- telling the cluster our name and where our clients connect (etcd: publishV3) ---- */
 
 static void on_published(void *arg, enum status st, struct slice answer)
@@ -364,6 +418,8 @@ static void on_published(void *arg, enum status st, struct slice answer)
 
     (void)answer;
     s->published = st == ST_OK;
+    if (st == ST_OTHER_INCARNATION)
+        on_no_member(s, 1, 0, status_text(st));
     if (s->published)
         log_info("server", "published this member's name and client URLs name=%s", s->conf->flags.name);
     else
@@ -385,6 +441,7 @@ static void on_publish_time(void *arg)
         urls[i] = texts[i];
     }
     m.id = s->dir.member_id;
+    m.incarnation = s->dir.incarnation;
     m.name = (char *)(uintptr_t)s->conf->flags.name;
     m.client_urls = urls;
     m.n_client_urls = s->conf->advertise_client.count;
@@ -462,6 +519,9 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .inflight_messages_max = RAFT_INFLIGHT_MESSAGES_MAX,
         .random_seed = rng_seed_from_system(),
         .now_ns = loop_now_ns(s->loop),
+        .force_new_cluster = f->force_new_cluster,
+        .strict_reconfig_check = f->strict_reconfig_check,
+        .learners_max = (unsigned)f->max_learners,
         .limits = {.txn_ops_max = TXN_OPS_MAX},
         .snapshot_count = (uint64_t)f->snapshot_count,
         .snapshot_catchup = (uint64_t)f->snapshot_catchup,
@@ -478,6 +538,8 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .restored_fn = node_restored_fn,
         .snapshot_fn = node_snapshot_fn,
         .space_fn = node_space_fn,
+        .members_fn = node_members_fn,
+        .connected_fn = node_connected_fn,
         .changed_fn = node_changed_fn,
         .fail_fn = fail,
         .wall_ns_fn = wall_clock,
@@ -489,32 +551,41 @@ static enum status open_node(struct server *s, struct error *ret_error)
 
 static enum status open_peers(struct server *s, struct error *ret_error)
 {
-    const struct members *members = node_members(s->node);
+    struct roster_options roster = {
+        .loop = s->loop,
+        .node = s->node,
+        .storage = s->storage,
+        .dir_fd = s->dir.member_fd,
+        .member_id = s->dir.member_id,
+        .incarnation = s->dir.incarnation,
+        .founders = &s->dir.initial,
+        .end_fn = on_no_member,
+        .fail_fn = fail,
+        .arg = s,
+    };
     struct peers_options o = {
         .loop = s->loop,
         .cluster_id = s->dir.cluster_id,
         .member_id = s->dir.member_id,
+        .incarnation = s->dir.incarnation,
+        .urls = s->conf->advertise_peer.list,
+        .url_count = s->conf->advertise_peer.count,
         .dead_ns = 2 * s->conf->flags.election_ms * NS_PER_MS,
+        .judge_fn = on_peer_judge,
+        .cluster_fn = on_peer_question,
+        .dismissed_fn = on_peer_dismissed,
         .message_fn = on_peer_message,
         .snapshot_fn = on_peer_snapshot,
         .unreachable_fn = on_peer_unreachable,
         .arg = s,
     };
+    enum status st = roster_open(&roster, &s->roster, ret_error);
 
+    if (st != ST_OK)
+        return st;
     s->peers = peers_new(&o);
-    for (unsigned i = 0; i < members->count; i++) {
-        const struct member *m = &members->list[i];
-        struct url urls[CONF_URLS_MAX];
-        unsigned count = 0;
-        if (m->id == s->dir.member_id)
-            continue;
-        for (unsigned k = 0; k < m->peer_url_count && count < CONF_URLS_MAX; k++)
-            if (url_parse(m->peer_urls[k], &urls[count], ret_error) != ST_OK)
-                return ST_BAD_ARGUMENT;
-            else
-                count++;
-        peers_add(s->peers, m->id, urls, count);
-    }
+    roster_set_peers(s->roster, s->peers);
+    roster_sync(s->roster);
     return ST_OK;
 }
 
@@ -557,6 +628,23 @@ static void start_timers(struct server *s)
     loop_timer_init(&s->publish, on_publish_time, s);
     loop_timer_init(&s->stall, on_stall_time, s);
     loop_timer_init(&s->stop, on_no_clients, s);
+    loop_timer_init(&s->end, on_no_clients, s);
+}
+
+/* A member of a new cluster, or one that was added to another. */
+static enum status be_born(struct server *s, struct error *ret_error)
+{
+    const struct conf *c = s->conf;
+    struct join_answer answer = {0};
+    enum status st;
+
+    if (!c->join)
+        return data_dir_begin(&s->dir, c->cluster_id, c->member_id, &c->initial, ret_error);
+    st = join_ask(c, &answer, ret_error);
+    if (st == ST_OK)
+        st = data_dir_begin(&s->dir, answer.cluster_id, answer.member_id, &answer.founders, ret_error);
+    members_fini(&answer.founders);
+    return st;
 }
 
 enum status server_open(const struct conf *conf, struct server **ret_server, struct error *ret_error)
@@ -567,12 +655,17 @@ enum status server_open(const struct conf *conf, struct server **ret_server, str
     s->conf = conf;
     s->loop = loop_new();
     start_timers(s);
-    st = data_dir_open(&s->dir, conf->data_dir, conf->cluster_id, conf->member_id, &conf->initial, ret_error);
-    if (st == ST_OK && !s->dir.is_new && s->dir.member_id != conf->member_id)
+    st = data_dir_open(&s->dir, conf->data_dir, rng_seed_from_system(), ret_error);
+    if (st == ST_OK)
+        st = s->dir.is_new ? be_born(s, ret_error) : data_dir_check_owner(&s->dir, conf->member_id, ret_error);
+    if (st == ST_OK && !s->dir.is_new && !conf->join && s->dir.member_id != conf->member_id)
         log_warning("server", "the data directory knows another member, which it stays; --initial-* are ignored "
                               "node=%" PRIx64, s->dir.member_id);
     if (st == ST_OK)
         st = open_storage(s, ret_error);
+    if (st == ST_OK && conf->flags.force_new_cluster)
+        log_warning("server", "going on as the only member: what this one does not know to be committed is dropped, and the others are "
+                              "removed for good");
     if (st == ST_OK)
         st = open_node(s, ret_error);
     if (st == ST_OK)
@@ -587,7 +680,7 @@ enum status server_open(const struct conf *conf, struct server **ret_server, str
     return ST_OK;
 }
 
-void server_run(struct server *s)
+int server_run(struct server *s)
 {
     char text[300];
 
@@ -610,6 +703,7 @@ void server_run(struct server *s)
     loop_run(s->loop);
     (void)take_stall(s);
     log_info("server", "stopped longest_turn_us=%" PRId64, s->stall_max_ns / 1000);
+    return s->exit_status;
 }
 
 void server_close(struct server *s)
@@ -622,6 +716,7 @@ void server_close(struct server *s)
     loop_timer_cancel(s->loop, &s->publish);
     loop_timer_cancel(s->loop, &s->stall);
     loop_timer_cancel(s->loop, &s->stop);
+    loop_timer_cancel(s->loop, &s->end);
     loop_task_cancel(s->loop, &s->run);
     storage_thread_stop(s->storage);
     /* The log first: what was proposed is written; then those who wait are told that the outcome is open. */
@@ -630,6 +725,7 @@ void server_close(struct server *s)
     api_free(s->api);
     node_free(s->node);
     peers_free(s->peers);
+    roster_free(s->roster);
     mvcc_close(s->store);
     loop_wake_free(s->wal_wake);
     if (s->disk)

@@ -12,7 +12,8 @@
 struct server;
 
 enum status server_open(const struct conf *conf, struct server **ret_server, struct error *ret_error) MUST_CHECK;
-void server_run(struct server *s);
+/* The exit status: not 0 if it cannot be a member any more, but for one that was removed (as etcd). */
+int server_run(struct server *s);
 void server_close(struct server *s); /* NULL is fine */
 
 #endif

@@ -167,7 +167,7 @@ void api_transfer_leader(struct api *a, struct grpc_call *call, uint64_t to)
 /* ---- the table ---- */
 
 static const struct api_method rows[] = {
-    {.path = "/etcdserverpb.KV/Range", .handle = api_kv_range},
+    {.path = "/etcdserverpb.KV/Range", .handle = api_kv_range, .flags = METHOD_ON_LEARNERS},
     {.path = "/etcdserverpb.KV/RangeStream",
      .handle = api_kv_range_stream,
      .flags = METHOD_ANSWERS_STREAM,
@@ -181,7 +181,11 @@ static const struct api_method rows[] = {
      .on_cancel = api_watch_on_cancel,
      .on_writable = api_watch_on_writable},
     {.path = "/etcdserverpb.Cluster/MemberList", .handle = api_member_list},
-    {.path = "/etcdserverpb.Maintenance/Status", .handle = api_status},
+    {.path = "/etcdserverpb.Cluster/MemberAdd", .handle = api_member_add},
+    {.path = "/etcdserverpb.Cluster/MemberRemove", .handle = api_member_remove},
+    {.path = "/etcdserverpb.Cluster/MemberUpdate", .handle = api_member_update},
+    {.path = "/etcdserverpb.Cluster/MemberPromote", .handle = api_member_promote},
+    {.path = "/etcdserverpb.Maintenance/Status", .handle = api_status, .flags = METHOD_ON_LEARNERS},
     {.path = "/etcdserverpb.Maintenance/Alarm", .handle = api_alarm},
     {.path = "/etcdserverpb.Maintenance/Hash", .handle = api_hash},
     {.path = "/etcdserverpb.Maintenance/HashKV", .handle = api_hash_kv},
@@ -221,6 +225,8 @@ static enum status admit(struct api *a, const struct api_method *row, struct grp
 {
     struct raft_status st;
 
+    if (!(row->flags & METHOD_ON_LEARNERS) && node_is_learner(a->node))
+        return ST_NOT_FOR_LEARNER;
     if (!is_utf8(grpc_call_metadata(call, "client-api-version")))
         return ST_BAD_CLIENT_VERSION;
     if (row->flags & METHOD_WATCHES_LEADER)

@@ -48,6 +48,7 @@ enum method_flags {
     METHOD_STREAMS = 1,        /* messages both ways, until somebody ends it */
     METHOD_WATCHES_LEADER = 2, /* "hasleader" is the handler's to enforce: a stream that goes on */
     METHOD_ANSWERS_STREAM = 4, /* one request, many answers */
+    METHOD_ON_LEARNERS = 8,    /* what a member that does not vote serves, too (Range: if it is serializable) */
 };
 
 struct api_method {
@@ -114,6 +115,10 @@ void api_alarm(struct api *a, struct grpc_call *call, struct slice message);
 void api_move_leader(struct api *a, struct grpc_call *call, struct slice message);
 /* cluster.c */
 void api_member_list(struct api *a, struct grpc_call *call, struct slice message);
+void api_member_add(struct api *a, struct grpc_call *call, struct slice message);
+void api_member_remove(struct api *a, struct grpc_call *call, struct slice message);
+void api_member_update(struct api *a, struct grpc_call *call, struct slice message);
+void api_member_promote(struct api *a, struct grpc_call *call, struct slice message);
 /* health.c */
 void api_health_check(struct api *a, struct grpc_call *call, struct slice message);
 void api_health_watch(struct api *a, struct grpc_call *call, struct slice message);

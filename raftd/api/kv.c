@@ -41,6 +41,8 @@ void api_kv_range(struct api *a, struct grpc_call *call, struct slice message)
         etcdserverpb__range_request__unpack(&a->arena.allocator, message.len, message.data);
     enum status st = r ? kv_check_range(r) : ST_BAD_MESSAGE;
 
+    if (r && !r->serializable && node_is_learner(a->node))
+        st = ST_NOT_FOR_LEARNER;
     if (st != ST_OK)
         api_fail(call, st);
     else if (r->serializable)

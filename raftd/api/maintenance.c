@@ -37,6 +37,7 @@ void api_status(struct api *a, struct grpc_call *call, struct slice message)
     response.dbsizeinuse = response.dbsize;
     response.dbsizequota = QUOTA_BYTES_SHOWN;
     response.downgradeinfo = &no_downgrade;
+    response.islearner = node_is_learner(a->node);
     response.leader = raft.leader;
     response.raftindex = raft.hard.commit;
     response.raftterm = raft.hard.term;

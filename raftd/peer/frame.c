@@ -8,7 +8,9 @@
 #include "common/crc32c.h"
 #include "common/mem.h"
 
-#define GREETING_BYTES 36
+#define GREETING_BYTES 45 /* and URLs */
+#define QUESTION_BYTES 12
+#define CLUSTER_BYTES 20 /* and two states */
 #define GREETING_MAGIC 0x50544652u /* "RFTP" */
 #define MESSAGE_HEADER_BYTES 80
 #define ENTRY_HEADER_BYTES 16
@@ -32,15 +34,55 @@ static void frame_close(struct buf *out, size_t len)
 
 void frame_append_greeting(struct buf *out, const struct greeting *g)
 {
-    uint8_t *p = frame_open(out, GREETING_BYTES);
+    size_t len = GREETING_BYTES;
+    uint8_t *p;
 
+    for (unsigned i = 0; i < g->url_count; i++)
+        len += 2 + strlen(g->urls[i]);
+    p = frame_open(out, len);
     p = put_le32(p, FRAME_GREETING);
     p = put_le32(p, GREETING_MAGIC);
     p = put_le32(p, g->version);
     p = put_le64(p, g->cluster_id);
     p = put_le64(p, g->from);
-    put_le64(p, g->to);
-    frame_close(out, GREETING_BYTES);
+    p = put_le64(p, g->to);
+    p = put_le64(p, g->incarnation);
+    p = put_u8(p, (uint8_t)g->url_count);
+    for (unsigned i = 0; i < g->url_count; i++) {
+        size_t url_len = strlen(g->urls[i]);
+        p = put_u8(put_u8(p, (uint8_t)url_len), (uint8_t)(url_len >> 8));
+        p = put_bytes(p, g->urls[i], url_len);
+    }
+    frame_close(out, len);
+}
+
+void frame_append_question(struct buf *out)
+{
+    uint8_t *p = frame_open(out, QUESTION_BYTES);
+
+    put_le32(put_le32(put_le32(p, FRAME_QUESTION), GREETING_MAGIC), PEER_PROTOCOL_VERSION);
+    frame_close(out, QUESTION_BYTES);
+}
+
+void frame_append_cluster(struct buf *out, const struct cluster_answer *answer)
+{
+    size_t len = CLUSTER_BYTES + answer->founders.len + answer->members.len;
+    uint8_t *p = frame_open(out, len);
+
+    p = put_le32(put_le32(p, FRAME_CLUSTER), PEER_PROTOCOL_VERSION);
+    p = put_le32(put_le64(p, answer->cluster_id), (uint32_t)answer->founders.len);
+    p = put_bytes(p, answer->founders.data, answer->founders.len);
+    put_bytes(p, answer->members.data, answer->members.len);
+    frame_close(out, len);
+}
+
+void frame_append_dismissal(struct buf *out, enum dismissal_reason reason, const char *why)
+{
+    size_t len = strlen(why);
+    uint8_t *p = frame_open(out, 2 + len);
+
+    put_bytes(put_u8(put_u8(p, FRAME_DISMISSAL), (uint8_t)reason), why, len);
+    frame_close(out, 2 + len);
 }
 
 void frame_append_refusal(struct buf *out, const char *why)
@@ -119,16 +161,80 @@ int frame_kind(struct slice payload)
     return payload.len ? payload.data[0] : 0;
 }
 
+static bool decode_url(struct reader *r, char *ret_url)
+{
+    unsigned low = read_u8(r);
+    size_t len = low | (size_t)read_u8(r) << 8;
+    const uint8_t *text = read_bytes(r, len);
+
+    if (r->bad || !len || len > MEMBER_URL_BYTES_MAX || memchr(text, 0, len))
+        return false;
+    memcpy(ret_url, text, len);
+    ret_url[len] = 0;
+    return true;
+}
+
 enum status frame_decode_greeting(struct slice payload, struct greeting *ret_greeting)
 {
     struct reader r = reader_of(payload);
+    struct greeting g = {0};
 
-    if (payload.len != GREETING_BYTES || read_le32(&r) != FRAME_GREETING || read_le32(&r) != GREETING_MAGIC)
+    if (read_le32(&r) != FRAME_GREETING || read_le32(&r) != GREETING_MAGIC)
         return ST_CORRUPT;
-    ret_greeting->version = read_le32(&r);
-    ret_greeting->cluster_id = read_le64(&r);
-    ret_greeting->from = read_le64(&r);
-    ret_greeting->to = read_le64(&r);
+    g.version = read_le32(&r);
+    if (!r.bad && g.version != PEER_PROTOCOL_VERSION) {
+        *ret_greeting = g;
+        return ST_OK;
+    }
+    g.cluster_id = read_le64(&r);
+    g.from = read_le64(&r);
+    g.to = read_le64(&r);
+    g.incarnation = read_le64(&r);
+    g.url_count = read_u8(&r);
+    if (r.bad || !g.from || !g.incarnation || g.url_count > MEMBER_URLS_MAX)
+        return ST_CORRUPT;
+    for (unsigned i = 0; i < g.url_count; i++)
+        if (!decode_url(&r, g.urls[i]))
+            return ST_CORRUPT;
+    if (reader_left(&r))
+        return ST_CORRUPT;
+    *ret_greeting = g;
+    return ST_OK;
+}
+
+bool frame_is_question(struct slice payload)
+{
+    struct reader r = reader_of(payload);
+
+    return payload.len == QUESTION_BYTES && read_le32(&r) == FRAME_QUESTION && read_le32(&r) == GREETING_MAGIC &&
+           read_le32(&r) == PEER_PROTOCOL_VERSION;
+}
+
+enum status frame_decode_cluster(struct slice payload, struct cluster_answer *ret_answer)
+{
+    struct reader r = reader_of(payload);
+    struct cluster_answer answer;
+    uint32_t len;
+
+    if (read_le32(&r) != FRAME_CLUSTER || read_le32(&r) != PEER_PROTOCOL_VERSION)
+        return ST_CORRUPT;
+    answer.cluster_id = read_le64(&r);
+    len = read_le32(&r);
+    if (r.bad || len > reader_left(&r))
+        return ST_CORRUPT;
+    answer.founders = read_slice(&r, len);
+    answer.members = read_slice(&r, reader_left(&r));
+    *ret_answer = answer;
+    return ST_OK;
+}
+
+enum status frame_decode_dismissal(struct slice payload, enum dismissal_reason *ret_reason, struct slice *ret_why)
+{
+    if (payload.len < 2 || payload.data[0] != FRAME_DISMISSAL || payload.data[1] < DISMISSAL_REMOVED ||
+        payload.data[1] > DISMISSAL_INCARNATION)
+        return ST_CORRUPT;
+    *ret_reason = (enum dismissal_reason)payload.data[1];
+    *ret_why = slice_of(payload.data + 2, payload.len - 2);
     return ST_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
 #include <unistd.h>
 
@@ -19,18 +20,21 @@
 #define REDIAL_FIRST_NS (50 * NS_PER_MS)
 #define REDIAL_MAX_NS (1000 * NS_PER_MS)
 #define DIAL_TIMEOUT_NS (1000 * NS_PER_MS)
-#define PEER_URLS_MAX 8
+#define REMOVED_TEXT "the member has been permanently removed from the cluster" /* etcd's */
+#define PEERS_MAX (MEMBERS_MAX + PEER_STRANGERS_MAX)
 
-_Static_assert(PEER_GUESTS_MAX > RAFT_VOTERS_MAX, "when all members have greeted, there is room for one who has not");
+_Static_assert(PEER_GUESTS_MAX > PEERS_MAX, "when all members have greeted, there is room for one who has not");
 
 /* A member we dial. */
 struct peer {
     struct peers *peers;
     uint64_t id;
-    struct url urls[PEER_URLS_MAX];
+    bool stranger;   /* no member that we know: it goes with its guest */
+    struct url urls[MEMBER_URLS_MAX];
     unsigned url_count, next_url;
     struct link_socket link;
     bool greeted;    /* the other side has answered our greeting: it takes messages */
+    int64_t greeted_ns;
     bool told_down;  /* logged, until it is up again */
     struct loop_timer timer; /* the next attempt, or the end of this one */
     int64_t redial_ns;
@@ -40,6 +44,8 @@ struct peer {
 struct guest {
     struct peers *peers;
     uint64_t id; /* 0 until it greeted */
+    uint64_t incarnation;
+    struct greeting *waits; /* what it said, until it can be judged; or NULL */
     struct link_socket link;
     char from[80];
     bool dead; /* freed by the timer, outside its own callbacks */
@@ -49,7 +55,8 @@ struct guest {
 
 struct peers {
     struct peers_options options;
-    struct peer *list[RAFT_VOTERS_MAX];
+    struct url urls[MEMBER_URLS_MAX];
+    struct peer *list[PEERS_MAX];
     unsigned count;
     TAILQ_HEAD(, guest) guests; /* oldest first */
     unsigned guest_count;
@@ -80,7 +87,7 @@ static void peer_on_closed(void *arg, const char *why)
         log_warning("peer", "member cannot be reached, proceeding peer=%" PRIx64 " why=\"%s\"", peer->id, why);
     peer->told_down = true;
     peer->greeted = false;
-    peer->next_url = (peer->next_url + 1) % peer->url_count;
+    peer->next_url++;
     peer_redial_later(peer);
     peer->peers->options.unreachable_fn(peer->peers->options.arg, peer->id);
 }
@@ -89,7 +96,10 @@ static bool peer_on_frame(void *arg, struct slice payload)
 {
     struct peer *peer = arg;
     const struct peers_options *o = &peer->peers->options;
+    enum dismissal_reason reason;
+    struct slice words;
     struct greeting g;
+    char text[200];
 
     if (frame_kind(payload) == FRAME_REFUSAL) {
         struct slice why = frame_refusal_text(payload);
@@ -98,9 +108,23 @@ static bool peer_on_frame(void *arg, struct slice payload)
         peer->redial_ns = REDIAL_MAX_NS;
         return false;
     }
-    if (frame_decode_greeting(payload, &g) != ST_OK || g.cluster_id != o->cluster_id || g.from != peer->id)
+    if (frame_decode_dismissal(payload, &reason, &words) == ST_OK) {
+        snprintf(text, sizeof text, "%.*s", (int)words.len, (const char *)words.data);
+        log_error("peer", "member dismisses us peer=%" PRIx64 " why=\"%s\"", peer->id, text);
+        peer->redial_ns = REDIAL_MAX_NS;
+        o->dismissed_fn(o->arg, reason, text);
         return false;
+    }
+    if (peer->greeted || frame_decode_greeting(payload, &g) != ST_OK || g.version != PEER_PROTOCOL_VERSION ||
+        g.cluster_id != o->cluster_id || g.from != peer->id)
+        return false;
+    if (o->judge_fn(o->arg, peer->id, g.incarnation) == PEER_OTHER_INCARNATION) {
+        log_error("peer", "member has another data directory than before peer=%" PRIx64, peer->id);
+        peer->redial_ns = REDIAL_MAX_NS;
+        return false;
+    }
     peer->greeted = true;
+    peer->greeted_ns = loop_now_ns(o->loop);
     peer->redial_ns = REDIAL_FIRST_NS;
     loop_timer_cancel(o->loop, &peer->timer);
     if (peer->told_down)
@@ -109,11 +133,25 @@ static bool peer_on_frame(void *arg, struct slice payload)
     return true;
 }
 
+static struct greeting greeting_to(const struct peers *p, uint64_t id)
+{
+    const struct peers_options *o = &p->options;
+    struct greeting g = {.version = PEER_PROTOCOL_VERSION,
+                         .cluster_id = o->cluster_id,
+                         .from = o->member_id,
+                         .to = id,
+                         .incarnation = o->incarnation,
+                         .url_count = o->url_count};
+
+    for (unsigned i = 0; i < o->url_count; i++)
+        url_format(&o->urls[i], g.urls[i], sizeof g.urls[i]);
+    return g;
+}
+
 static void peer_on_open(void *arg)
 {
     struct peer *peer = arg;
-    const struct peers_options *o = &peer->peers->options;
-    struct greeting g = {PEER_PROTOCOL_VERSION, o->cluster_id, o->member_id, peer->id};
+    struct greeting g = greeting_to(peer->peers, peer->id);
 
     frame_append_greeting(&peer->link.out, &g);
     link_flush_later(&peer->link);
@@ -125,7 +163,9 @@ static void peer_dial(struct peer *peer)
     struct error error;
     int fd;
 
-    if (socket_connect_start(&peer->urls[peer->next_url], &fd, &error) != ST_OK) {
+    if (!peer->url_count)
+        return; /* until it dials us, or gets one */
+    if (socket_connect_start(&peer->urls[peer->next_url % peer->url_count], &fd, &error) != ST_OK) {
         peer_on_closed(peer, error.text);
         return;
     }
@@ -151,21 +191,76 @@ static void peer_on_timer(void *arg)
     peer_on_closed(peer, "no answer");
 }
 
-void peers_add(struct peers *p, uint64_t member_id, const struct url *urls, unsigned url_count)
+static bool urls_are_equal(const struct url *a, const struct url *b)
+{
+    return a->tls == b->tls && a->is_unix == b->is_unix && a->port == b->port && strcmp(a->host, b->host) == 0 &&
+           strcmp(a->path, b->path) == 0;
+}
+
+/* From now on it is dialled there. */
+static void peer_set_urls(struct peer *peer, const struct url *urls, unsigned url_count)
+{
+    unsigned count = url_count < MEMBER_URLS_MAX ? url_count : MEMBER_URLS_MAX, same = 0;
+
+    while (same < count && same < peer->url_count && urls_are_equal(&peer->urls[same], &urls[same]))
+        same++;
+    if (same == count && same == peer->url_count)
+        return;
+    if (count)
+        memcpy(peer->urls, urls, count * sizeof *urls);
+    peer->url_count = count;
+    peer->next_url = 0;
+    /* What is connected to the old one may be somebody else there by now. */
+    link_close(&peer->link);
+    peer->greeted = false;
+    peer->redial_ns = REDIAL_FIRST_NS;
+    loop_timer_set(peer->peers->options.loop, &peer->timer, loop_now_ns(peer->peers->options.loop));
+}
+
+static struct peer *peer_new(struct peers *p, uint64_t id)
 {
     struct peer *peer = mem_zero(sizeof *peer);
 
-    INVARIANT(p->count < RAFT_VOTERS_MAX && url_count > 0);
+    INVARIANT(p->count < PEERS_MAX);
     peer->peers = p;
-    peer->id = member_id;
-    peer->url_count = url_count < PEER_URLS_MAX ? url_count : PEER_URLS_MAX;
-    for (unsigned i = 0; i < peer->url_count; i++)
-        peer->urls[i] = urls[i];
+    peer->id = id;
     peer->link.fd = -1;
     peer->redial_ns = REDIAL_FIRST_NS;
     loop_timer_init(&peer->timer, peer_on_timer, peer);
-    loop_timer_set(p->options.loop, &peer->timer, loop_now_ns(p->options.loop));
     p->list[p->count++] = peer;
+    return peer;
+}
+
+/* Not from its own callbacks. */
+static void peer_free(struct peer *peer)
+{
+    struct peers *p = peer->peers;
+    unsigned at = 0;
+
+    while (p->list[at] != peer)
+        at++;
+    p->list[at] = p->list[--p->count];
+    loop_timer_cancel(p->options.loop, &peer->timer);
+    link_close(&peer->link);
+    free(peer);
+}
+
+void peers_put(struct peers *p, uint64_t member_id, const struct url *urls, unsigned url_count)
+{
+    struct peer *peer = peers_find(p, member_id);
+
+    if (!peer)
+        peer = peer_new(p, member_id);
+    peer->stranger = false;
+    peer_set_urls(peer, urls, url_count);
+}
+
+int64_t peers_connected_since(const struct peers *p, uint64_t member_id)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->list[i]->id == member_id && p->list[i]->greeted)
+            return p->list[i]->greeted_ns;
+    return INT64_MAX;
 }
 
 /* The peer that can take a frame now, or NULL. */
@@ -210,11 +305,17 @@ static void guest_leave_later(struct guest *guest)
 
 static void guest_free(struct guest *guest)
 {
-    loop_timer_cancel(guest->peers->options.loop, &guest->timer);
+    struct peers *p = guest->peers;
+    struct peer *peer = guest->id ? peers_find(p, guest->id) : NULL;
+
+    loop_timer_cancel(p->options.loop, &guest->timer);
     link_close(&guest->link);
-    TAILQ_REMOVE(&guest->peers->guests, guest, list_link);
-    guest->peers->guest_count--;
+    TAILQ_REMOVE(&p->guests, guest, list_link);
+    p->guest_count--;
+    free(guest->waits);
     free(guest);
+    if (peer && peer->stranger)
+        peer_free(peer);
 }
 
 static void guest_on_timer(void *arg)
@@ -234,6 +335,15 @@ static void guest_on_closed(void *arg, const char *why)
     guest_leave_later(guest);
 }
 
+static unsigned count_strangers(const struct peers *p)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < p->count; i++)
+        count += p->list[i]->stranger;
+    return count;
+}
+
 /* NULL if this is one of us, else why not. */
 static const char *guest_judge(struct guest *guest, const struct greeting *g)
 {
@@ -247,8 +357,8 @@ static const char *guest_judge(struct guest *guest, const struct greeting *g)
         return "another member lives here";
     if (g->from == o->member_id)
         return "you claim to be me: two members must not share a data directory or a name";
-    if (!peers_find(guest->peers, g->from))
-        return "you are no member of this cluster";
+    if (!peers_find(guest->peers, g->from) && count_strangers(guest->peers) >= PEER_STRANGERS_MAX)
+        return "too many members that are not known here yet";
     return NULL;
 }
 
@@ -276,14 +386,107 @@ static void dial_back(struct peers *p, uint64_t id)
     loop_timer_set(p->options.loop, &peer->timer, loop_now_ns(p->options.loop));
 }
 
-static bool guest_greet(struct guest *guest, struct slice payload)
+/* Our own table may be the older one: whoever is of this cluster may be a member that we have yet to hear of. */
+static void meet_stranger(struct peers *p, const struct greeting *g)
+{
+    struct url urls[MEMBER_URLS_MAX];
+    unsigned count = 0;
+    struct error error;
+    struct peer *peer;
+
+    if (peers_find(p, g->from))
+        return;
+    for (unsigned i = 0; i < g->url_count; i++)
+        if (url_parse(g->urls[i], &urls[count], &error) == ST_OK)
+            count++;
+    log_notice("peer", "a member that is not known here yet, proceeding peer=%" PRIx64, g->from);
+    peer = peer_new(p, g->from);
+    peer->stranger = true;
+    peer_set_urls(peer, urls, count);
+}
+
+static void guest_welcome(struct guest *guest, const struct greeting *g)
+{
+    struct peers *p = guest->peers;
+    struct greeting answer = greeting_to(p, g->from);
+    struct guest *older = guest_find(p, g->from);
+
+    if (older) {
+        log_debug("peer", "replaced by a newer connection peer=%" PRIx64 " from=%s", older->id, older->from);
+        guest_free(older);
+    }
+    meet_stranger(p, g);
+    guest->id = g->from;
+    guest->incarnation = g->incarnation;
+    guest->link.frame_bytes_max = PEER_FRAME_BYTES_MAX;
+    frame_append_greeting(&guest->link.out, &answer);
+    link_flush_later(&guest->link);
+    loop_timer_cancel(p->options.loop, &guest->timer);
+    dial_back(p, g->from);
+}
+
+/* The timer closes once the words are out. */
+static void guest_tell(struct guest *guest)
+{
+    link_flush_later(&guest->link);
+    guest->dead = true;
+}
+
+static void guest_dismiss(struct guest *guest, const struct greeting *g, enum dismissal_reason reason)
+{
+    const char *why = reason == DISMISSAL_REMOVED ? REMOVED_TEXT : status_text(ST_OTHER_INCARNATION);
+
+    log_warning("peer", "dismissed peer=%" PRIx64 " from=%s why=\"%s\"", g->from, guest->from, why);
+    frame_append_dismissal(&guest->link.out, reason, why);
+    guest_tell(guest);
+}
+
+static void guest_judge_member(struct guest *guest, const struct greeting *g)
 {
     const struct peers_options *o = &guest->peers->options;
-    struct greeting g, answer;
-    struct guest *older;
+
+    switch (o->judge_fn(o->arg, g->from, g->incarnation)) {
+    case PEER_WELCOME:
+        guest_welcome(guest, g);
+        break;
+    case PEER_LATER:
+        if (!guest->waits)
+            guest->waits = mem_copy(g, sizeof *g);
+        return;
+    case PEER_REMOVED:
+        guest_dismiss(guest, g, DISMISSAL_REMOVED);
+        break;
+    case PEER_OTHER_INCARNATION:
+        guest_dismiss(guest, g, DISMISSAL_INCARNATION);
+        break;
+    }
+}
+
+static void guest_answer_question(struct guest *guest)
+{
+    const struct peers_options *o = &guest->peers->options;
+    struct buf founders = {0}, members = {0};
+    struct cluster_answer answer = {.cluster_id = o->cluster_id};
+
+    o->cluster_fn(o->arg, &founders, &members);
+    answer.founders = buf_slice(&founders);
+    answer.members = buf_slice(&members);
+    frame_append_cluster(&guest->link.out, &answer);
+    buf_fini(&founders);
+    buf_fini(&members);
+    guest_tell(guest);
+}
+
+static bool guest_greet(struct guest *guest, struct slice payload)
+{
+    struct greeting g;
     const char *why;
 
-    if (frame_decode_greeting(payload, &g) != ST_OK) {
+    if (frame_is_question(payload)) {
+        guest_answer_question(guest);
+        return true;
+    }
+    if (guest->waits || frame_decode_greeting(payload, &g) != ST_OK) {
         log_warning("peer", "no member's greeting, closing from=%s", guest->from);
         return false;
     }
@@ -292,23 +495,59 @@ static bool guest_greet(struct guest *guest, struct slice payload)
         log_warning("peer", "refused peer=%" PRIx64 " cluster=%" PRIx64 " from=%s why=\"%s\"", g.from, g.cluster_id,
                     guest->from, why);
         frame_append_refusal(&guest->link.out, why);
-        link_flush_later(&guest->link);
-        guest->dead = true;
-        return true; /* the timer closes once the words are out */
+        guest_tell(guest);
+        return true;
     }
-    older = guest_find(guest->peers, g.from);
-    if (older) {
-        log_debug("peer", "replaced by a newer connection peer=%" PRIx64 " from=%s", older->id, older->from);
-        guest_free(older);
-    }
-    guest->id = g.from;
-    guest->link.frame_bytes_max = PEER_FRAME_BYTES_MAX;
-    answer = (struct greeting){PEER_PROTOCOL_VERSION, o->cluster_id, o->member_id, g.from};
-    frame_append_greeting(&guest->link.out, &answer);
-    link_flush_later(&guest->link);
-    loop_timer_cancel(o->loop, &guest->timer);
-    dial_back(guest->peers, g.from);
+    guest_judge_member(guest, &g);
     return true;
+}
+
+/* One that waits and can be judged by now; false: there is none. What it displaces may stand anywhere in the list. */
+static bool judge_one_that_waits(struct peers *p)
+{
+    struct guest *guest;
+
+    TAILQ_FOREACH(guest, &p->guests, list_link)
+    {
+        struct greeting *g = guest->waits;
+        if (!g || guest->dead || p->options.judge_fn(p->options.arg, g->from, g->incarnation) == PEER_LATER)
+            continue;
+        guest->waits = NULL;
+        guest_judge_member(guest, g);
+        free(g);
+        return true;
+    }
+    return false;
+}
+
+void peers_judge_again(struct peers *p)
+{
+    struct guest *guest;
+
+    while (judge_one_that_waits(p))
+        ;
+    TAILQ_FOREACH(guest, &p->guests, list_link)
+    {
+        enum peer_verdict verdict;
+        if (guest->dead || !guest->id)
+            continue;
+        verdict = p->options.judge_fn(p->options.arg, guest->id, guest->incarnation);
+        if (verdict == PEER_REMOVED || verdict == PEER_OTHER_INCARNATION)
+            guest_leave_later(guest); /* it dials again, and is told why */
+    }
+}
+
+void peers_keep(struct peers *p, const uint64_t *member_ids, unsigned count)
+{
+    for (unsigned i = p->count; i-- > 0;) {
+        struct peer *peer = p->list[i];
+        bool kept = peer->stranger;
+        for (unsigned k = 0; k < count; k++)
+            kept = kept || member_ids[k] == peer->id;
+        if (!kept)
+            peer_free(peer);
+    }
+    peers_judge_again(p);
 }
 
 /* Nobody speaks for another, nor to another: what claims to is dropped. False: the frame is damaged. */
@@ -374,6 +613,9 @@ struct peers *peers_new(const struct peers_options *options)
     struct peers *p = mem_zero(sizeof *p);
 
     p->options = *options;
+    for (unsigned i = 0; i < options->url_count; i++)
+        p->urls[i] = options->urls[i];
+    p->options.urls = p->urls;
     TAILQ_INIT(&p->guests);
     return p;
 }
@@ -384,10 +626,7 @@ void peers_free(struct peers *p)
         return;
     while (!TAILQ_EMPTY(&p->guests))
         guest_free(TAILQ_FIRST(&p->guests));
-    for (unsigned i = 0; i < p->count; i++) {
-        loop_timer_cancel(p->options.loop, &p->list[i]->timer);
-        link_close(&p->list[i]->link);
-        free(p->list[i]);
-    }
+    while (p->count)
+        peer_free(p->list[0]);
     free(p);
 }

@@ -12,9 +12,9 @@ import kv
 import pytest
 import servers
 
-GREETING, REFUSAL, MESSAGE = 1, 2, 3
+GREETING, REFUSAL, MESSAGE, QUESTION, CLUSTER, DISMISSAL = 1, 2, 3, 5, 6, 7
 MAGIC = 0x50544652
-VERSION = 1
+VERSION = 2
 ANSWER_SECONDS = 10
 
 
@@ -41,8 +41,9 @@ def frame(payload):
     return struct.pack("<II", len(payload), crc32c(payload)) + payload
 
 
-def greeting(cluster_id, sender, to, version=VERSION, magic=MAGIC):
-    return frame(struct.pack("<IIIQQQ", GREETING, magic, version, cluster_id, sender, to))
+def greeting(cluster_id, sender, to, version=VERSION, magic=MAGIC, incarnation=1, urls=()):
+    head = struct.pack("<IIIQQQQB", GREETING, magic, version, cluster_id, sender, to, incarnation, len(urls))
+    return frame(head + b"".join(struct.pack("<H", len(url)) + url.encode() for url in urls))
 
 
 def message(sender, to, kind, term=0, index=0, flags=0, entries=b"", count=0):
@@ -95,6 +96,12 @@ class Ids:
         header = h2c.parse(h2c.parse(cluster[0].call(kv.STATUS))[1][0])
         self.cluster = header[1][0]
         self.members = [kv.Status(node.channel()).member_id for node in cluster]
+        self.urls = [node.peer_url for node in cluster]
+        # 8 magic, 4 format, 4 checksum, 8 cluster, 8 member, 8 incarnation
+        self.incarnations = [struct.unpack_from("<Q", (node.data_dir / "member/identity").read_bytes(), 32)[0] for node in cluster]
+
+    def greeting(self, sender, to, **others):
+        return greeting(self.cluster, self.members[sender], self.members[to], **{"incarnation": self.incarnations[sender], **others})
 
 
 @pytest.fixture
@@ -104,20 +111,19 @@ def ids(cluster):
 
 def test_the_right_greeting_is_answered(cluster, ids):
     with Dialler(cluster[0]) as dialler:
-        dialler.send(greeting(ids.cluster, ids.members[1], ids.members[0]))
-        assert dialler.answer() == greeting(ids.cluster, ids.members[0], ids.members[1])[8:]
+        dialler.send(ids.greeting(1, 0))
+        assert dialler.answer() == ids.greeting(0, 1, urls=[ids.urls[0]])[8:]
 
 
 @pytest.mark.parametrize(
     "words, change",
     [
-        (b"another version", lambda ids: greeting(ids.cluster, ids.members[1], ids.members[0], version=2)),
+        (b"another version", lambda ids: greeting(ids.cluster, ids.members[1], ids.members[0], version=3)),
         (b"another cluster", lambda ids: greeting(ids.cluster ^ 1, ids.members[1], ids.members[0])),
         (b"another member", lambda ids: greeting(ids.cluster, ids.members[1], ids.members[2])),
         (b"claim to be me", lambda ids: greeting(ids.cluster, ids.members[0], ids.members[0])),
-        (b"no member", lambda ids: greeting(ids.cluster, 4711, ids.members[0])),
     ],
-    ids=["version", "cluster", "to", "from", "stranger"],
+    ids=["version", "cluster", "to", "from"],
 )
 def test_a_wrong_greeting_is_refused_with_words(cluster, ids, words, change):
     with Dialler(cluster[0]) as dialler:
@@ -126,6 +132,47 @@ def test_a_wrong_greeting_is_refused_with_words(cluster, ids, words, change):
         assert answer[0] == REFUSAL and words in answer, answer
         dialler.wait_closed()
     assert words.decode() in cluster[0].log_path.read_text()
+
+
+def test_another_data_directory_is_dismissed(cluster, ids):
+    """Whoever comes under a known id with another incarnation has forgotten what it promised."""
+    with Dialler(cluster[0]) as dialler:
+        dialler.send(ids.greeting(1, 0, incarnation=ids.incarnations[1] ^ 2))
+        answer = dialler.answer()
+        assert answer[:2] == bytes([DISMISSAL, 2]) and b"another data directory" in answer, answer
+        dialler.wait_closed()
+    cluster.wait_ready()
+
+
+def test_strangers_are_heard_but_not_in_crowds(cluster, ids):
+    """Our own table may be the older one: whoever is of this cluster may be a member already."""
+    diallers = [Dialler(cluster[0]) for _ in range(12)]
+    try:
+        answers = []
+        for i, dialler in enumerate(diallers):
+            dialler.send(greeting(ids.cluster, 4711 + i, ids.members[0], urls=["http://127.0.0.1:1"]))
+            answers.append(dialler.answer())
+        assert [answer[0] for answer in answers] == [GREETING] * 8 + [REFUSAL] * 4
+        assert b"too many members that are not known" in answers[-1]
+    finally:
+        for dialler in diallers:
+            dialler.socket.close()
+    cluster.wait_ready()
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:  # their places are free again
+        with Dialler(cluster[0]) as dialler:
+            dialler.send(greeting(ids.cluster, 4800, ids.members[0]))
+            if dialler.answer()[0] == GREETING:
+                break
+        assert time.monotonic() < deadline
+
+
+def test_anybody_may_ask_which_cluster_this_is(cluster, ids):
+    with Dialler(cluster[0]) as dialler:
+        dialler.send(frame(struct.pack("<III", QUESTION, MAGIC, VERSION)))
+        kind, version, cluster_id = struct.unpack_from("<IIQ", dialler.answer())
+        assert (kind, version, cluster_id) == (CLUSTER, VERSION, ids.cluster)
+        dialler.wait_closed()
 
 
 def test_a_member_of_another_cluster_is_refused(cluster, raftd, tmp_path):
@@ -151,7 +198,7 @@ def test_a_member_speaks_on_one_connection(cluster, ids):
     """A newer one replaces it: what a broken network left behind does not pile up."""
     with Dialler(cluster[0]) as first, Dialler(cluster[0]) as second:
         for dialler in (first, second):
-            dialler.send(greeting(ids.cluster, ids.members[1], ids.members[0]))
+            dialler.send(ids.greeting(1, 0))
             assert dialler.answer()[0] == GREETING
         first.wait_closed()
     cluster.wait_ready()
@@ -205,7 +252,7 @@ def test_a_member_that_raves(cluster, ids):
     numbers = [0, 1, 2, 5, 100, 1 << 32, (1 << 63) - 1, (1 << 64) - 1]
     for _ in range(30):
         with Dialler(cluster[0]) as dialler:
-            dialler.send(greeting(ids.cluster, ids.members[1], ids.members[0]))
+            dialler.send(ids.greeting(1, 0))
             assert dialler.answer()[0] == GREETING
             try:
                 for _ in range(40):

@@ -40,7 +40,7 @@ BAD_FLAGS = [
     (["--initial-cluster", f"n1={PEER}"], "--initial-cluster: there is no member named default"),
     (["--initial-cluster", "default=http://127.0.0.1:1"], "--initial-advertise-peer-urls"),
     (["--initial-cluster", f"default={PEER},n1=https://127.0.0.1:1"], "--initial-cluster: n1: https://127.0.0.1:1"),
-    (["--initial-cluster-state", "existing"], '--initial-cluster-state: "existing"'),
+    (["--initial-cluster-state", "old"], '--initial-cluster-state: "old"'),
 ]
 
 

@@ -391,15 +391,6 @@ LATER = {
     "locks and elections (leases)": [Step("lock a"), Step("elect a b"), Step("elect -l a")],
     "users": [Step(line) for line in ("auth enable", "auth disable", "user list", "user add a:b", "user get a", "user delete a", "get a --user r:x")],
     "roles": [Step(f"role {what}") for what in ("list", "add x", "get x", "delete x", "grant-permission x read a")],
-    "reconfiguration": [
-        Step(line)
-        for line in (
-            "member add x --peer-urls=http://127.0.0.1:9",
-            "member remove 1234",
-            "member promote 1234",
-            "member update 1234 --peer-urls=http://127.0.0.1:9",
-        )
-    ],
     "snapshots and defragmentation": [Step("snapshot save SCRATCH/snapshot"), Step("defrag")],
 }
 

@@ -9,6 +9,8 @@
 static void try_payload(struct slice payload)
 {
     struct raft_message m, again;
+    struct cluster_answer answer;
+    enum dismissal_reason reason;
     struct greeting g;
     struct buf b = {0};
     struct slice back;
@@ -16,7 +18,16 @@ static void try_payload(struct slice payload)
 
     if (frame_kind(payload) == FRAME_REFUSAL)
         INVARIANT(frame_refusal_text(payload).len == payload.len - 1);
-    if (frame_decode_greeting(payload, &g) == ST_OK) {
+    if (frame_decode_cluster(payload, &answer) == ST_OK) {
+        frame_append_cluster(&b, &answer);
+        INVARIANT(frame_next(buf_slice(&b), SIZE_MAX, &back, &len) == ST_OK && back.len == payload.len);
+        buf_clear(&b);
+    }
+    if (frame_decode_dismissal(payload, &reason, &back) == ST_OK)
+        INVARIANT(back.len == payload.len - 2);
+    if (frame_is_question(payload))
+        INVARIANT(frame_decode_greeting(payload, &g) != ST_OK);
+    if (frame_decode_greeting(payload, &g) == ST_OK && g.version == PEER_PROTOCOL_VERSION) {
         frame_append_greeting(&b, &g);
         INVARIANT(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &back, &len) == ST_OK && slice_equal(back, payload));
         buf_clear(&b);

@@ -95,6 +95,7 @@ class Node:
         self.client_port = free_port()
         self.peer_port = peer_port or free_port()
         self.initial_cluster = f"{name}={self.peer_url}"
+        self.state = "new"
         self.process = None
         self.paused = False
 
@@ -136,7 +137,7 @@ class Node:
             *("--name", self.name, "--data-dir", str(self.data_dir)),
             *("--listen-client-urls", self.client_url, "--advertise-client-urls", self.client_url),
             *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
-            *("--initial-cluster", self.initial_cluster, "--initial-cluster-state", "new"),
+            *("--initial-cluster", self.initial_cluster, "--initial-cluster-state", self.state),
             *("--initial-cluster-token", self.token),
             *self.flags,
         ]

@@ -133,7 +133,7 @@ static void lengths_and_counts_that_lie_are_refused(void **state)
 
 static void greetings_and_refusals_come_back_as_they_were(void **state)
 {
-    struct greeting g = {PEER_PROTOCOL_VERSION, 0x1122334455667788u, 3, 4}, back;
+    struct greeting g = {.version = PEER_PROTOCOL_VERSION, .cluster_id = 0x1122334455667788u, .from = 3, .to = 4, .incarnation = 5}, back;
     struct buf b = {0};
     struct slice payload;
     size_t len;

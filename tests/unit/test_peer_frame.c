@@ -106,7 +106,7 @@ static void proposed_entries_have_no_index_yet(void **state)
 
 static void a_greeting_and_a_refusal_come_back(void **state)
 {
-    struct greeting g = {PEER_PROTOCOL_VERSION, 1, 2, 3}, back = {0};
+    struct greeting g = {PEER_PROTOCOL_VERSION, 1, 2, 3, 4, {"http://a:1", "unix:///x"}, 2}, back = {0};
     struct buf b = {0};
     struct slice payload;
     size_t len;
@@ -123,6 +123,67 @@ static void a_greeting_and_a_refusal_come_back(void **state)
     assert_int_equal(frame_kind(payload), FRAME_REFUSAL);
     assert_int_equal(frame_decode_greeting(payload, &back), ST_CORRUPT);
     assert_true(slice_equal(frame_refusal_text(payload), slice_of_text("no")));
+    buf_fini(&b);
+}
+
+/* Whoever is older or newer is told so, whatever the rest looks like. */
+static void a_greeting_in_another_version_is_known_as_one(void **state)
+{
+    struct greeting g = {PEER_PROTOCOL_VERSION - 1, 1, 2, 3, 4, {""}, 0}, back = {0};
+    struct buf b = {0};
+
+    (void)state;
+    frame_append_greeting(&b, &g);
+    assert_int_equal(frame_decode_greeting(slice_of(b.data + FRAME_HEADER_BYTES, 36), &back), ST_OK);
+    assert_int_equal(back.version, PEER_PROTOCOL_VERSION - 1);
+    buf_fini(&b);
+}
+
+static void a_greeting_that_is_cut_or_has_no_incarnation_is_none(void **state)
+{
+    struct greeting g = {PEER_PROTOCOL_VERSION, 1, 2, 3, 4, {"http://a:1"}, 1}, back;
+    struct buf b = {0};
+
+    (void)state;
+    frame_append_greeting(&b, &g);
+    for (size_t len = 0; len < buf_len(&b) - FRAME_HEADER_BYTES; len++)
+        assert_int_equal(frame_decode_greeting(slice_of(b.data + FRAME_HEADER_BYTES, len), &back), ST_CORRUPT);
+    buf_clear(&b);
+    g.incarnation = 0;
+    frame_append_greeting(&b, &g);
+    assert_int_equal(frame_decode_greeting(slice_of(b.data + FRAME_HEADER_BYTES, buf_len(&b) - FRAME_HEADER_BYTES), &back),
+                     ST_CORRUPT);
+    buf_fini(&b);
+}
+
+static void a_question_its_answer_and_a_dismissal_come_back(void **state)
+{
+    struct cluster_answer answer = {7, slice_of_text("founders"), slice_of_text("members")}, back;
+    enum dismissal_reason reason;
+    struct slice payload, why;
+    struct buf b = {0};
+    size_t len;
+
+    (void)state;
+    frame_append_question(&b);
+    assert_int_equal(frame_next(buf_slice(&b), PEER_GREETING_BYTES_MAX, &payload, &len), ST_OK);
+    assert_true(frame_is_question(payload));
+    payload.len--;
+    assert_false(frame_is_question(payload));
+    buf_clear(&b);
+    frame_append_cluster(&b, &answer);
+    assert_int_equal(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &payload, &len), ST_OK);
+    assert_int_equal(frame_decode_cluster(payload, &back), ST_OK);
+    assert_true(back.cluster_id == 7 && slice_equal(back.founders, answer.founders) && slice_equal(back.members, answer.members));
+    for (size_t cut = 0; cut < 20 + answer.founders.len; cut++)
+        assert_int_equal(frame_decode_cluster(slice_of(payload.data, cut), &back), ST_CORRUPT);
+    buf_clear(&b);
+    frame_append_dismissal(&b, DISMISSAL_REMOVED, "go");
+    assert_int_equal(frame_next(buf_slice(&b), PEER_GREETING_BYTES_MAX, &payload, &len), ST_OK);
+    assert_int_equal(frame_decode_dismissal(payload, &reason, &why), ST_OK);
+    assert_true(reason == DISMISSAL_REMOVED && slice_equal(why, slice_of_text("go")));
+    assert_int_equal(frame_decode_dismissal(slice_of(payload.data, 1), &reason, &why), ST_CORRUPT);
+    assert_int_equal(frame_decode_dismissal(slice_of_text("\7\3"), &reason, &why), ST_CORRUPT);
     buf_fini(&b);
 }
 
@@ -221,6 +282,9 @@ int main(void)
         cmocka_unit_test(a_message_comes_back_whole),
         cmocka_unit_test(proposed_entries_have_no_index_yet),
         cmocka_unit_test(a_greeting_and_a_refusal_come_back),
+        cmocka_unit_test(a_greeting_in_another_version_is_known_as_one),
+        cmocka_unit_test(a_greeting_that_is_cut_or_has_no_incarnation_is_none),
+        cmocka_unit_test(a_question_its_answer_and_a_dismissal_come_back),
         cmocka_unit_test(a_part_of_a_frame_wants_more_bytes),
         cmocka_unit_test(a_flipped_bit_is_damage_or_a_wait_for_more),
         cmocka_unit_test(a_length_over_the_limit_is_damage_at_once),
