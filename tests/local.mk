@@ -12,6 +12,7 @@ pytest_files = \
 	tests/cluster/test_hash.py \
 	tests/cluster/test_leader.py \
 	tests/cluster/test_long_ranges.py \
+	tests/cluster/test_membership.py \
 	tests/cluster/test_partition.py \
 	tests/cluster/test_replication.py \
 	tests/cluster/test_segments.py \
@@ -21,6 +22,7 @@ pytest_files = \
 	tests/compat/test_client.py \
 	tests/compat/test_etcdctl.py \
 	tests/compat/test_malformed.py \
+	tests/compat/test_members.py \
 	tests/compat/test_move_leader.py \
 	tests/compat/test_stop.py \
 	tests/fs/test_embedded.py \
@@ -45,7 +47,7 @@ EXTRA_DIST += $(pytest_files) \
 	tests/compat/go/go.mod tests/compat/go/go.sum tests/compat/go/main.go tests/compat/go/range.go tests/compat/go/txn.go \
 	tests/compat/go/watch.go \
 	tests/fs/conftest.py \
-	tests/peers/README.md tests/peers/build tests/peers/bulk.py tests/peers/disks.py tests/peers/h2c.py tests/peers/h2raw.py tests/peers/kv.py \
+	tests/peers/README.md tests/peers/build tests/peers/bulk.py tests/peers/disks.py tests/peers/h2c.py tests/peers/h2raw.py tests/peers/kv.py tests/peers/members.py \
 	tests/peers/etcd-3.5.21/etcd/main.go \
 	tests/peers/etcd-3.5.21/go.mod tests/peers/etcd-3.5.21/go.sum \
 	tests/peers/etcd-3.7.1/etcd/main.go \
