@@ -23,6 +23,8 @@ import servers
 MEMBERS = 5
 MOUNT_TIMEOUT_SECONDS = 1
 MOUNT_LIFE_SECONDS = 3 * 3600
+# So little that segments, snapshots to members that were away, and starts from both come in every run.
+FLAGS = ["--snapshot-count", "2000", "--snapshot-catchup-entries", "500", "--memtable-bytes", "1048576"]
 ELECTION_SECONDS = 1.0  # --election-timeout's default
 CALM_SECONDS = (0.4, 1.0)  # load before the fault
 FAULT_SECONDS = (0.5, 2.0)  # how long it lasts once writes work again
@@ -92,7 +94,7 @@ class Rounds:
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             self._network = stack.enter_context(network.Network(MEMBERS))
-            self.cluster = stack.enter_context(servers.Cluster(self._raftd, MEMBERS, self._directory, hosts=self._network.hosts))
+            self.cluster = stack.enter_context(servers.Cluster(self._raftd, MEMBERS, self._directory, FLAGS, hosts=self._network.hosts))
             self._mounts = [
                 stack.enter_context(
                     mounts.Mount(self._raftfs, node.client_url, [f"timeout={MOUNT_TIMEOUT_SECONDS}"], life_seconds=MOUNT_LIFE_SECONDS)
@@ -173,14 +175,16 @@ class Rounds:
     def finish(self):
         """All members hold the same; every acknowledged write is in it, or was overwritten; all histories together are linearizable."""
         self.cluster.wait_ready(seconds=HEALTH_SECONDS_MAX)
-        dumps, revision = [], 0
+        dumps, hashes, revision = [], [], 0
         for node in self.cluster:
             with node.channel(60) as channel:
                 call = time.monotonic_ns()
                 revision, pairs = dump(channel, revision)
                 dumps.append((call, pairs, time.monotonic_ns()))
+                hashes.append(kv.hash_of(channel, revision)[0])
         for node, (_, pairs, _) in zip(self.cluster, dumps):
             assert pairs == dumps[0][1], f"{node.name} and {self.cluster[0].name} differ at revision {revision}"
+        assert len(set(hashes)) == 1, f"hashes of the whole history at revision {revision}: {hashes}"
         call, pairs, back = dumps[0]
         last = self._directory / "last.jsonl"
         held = {}
@@ -191,7 +195,8 @@ class Rounds:
                 value, rev = held.get(key, ("", 0))
                 seen = {"client": "last", "op": "get", "key": key, "result": "ok", "found": key in held, "seen": value, "rev": rev}
                 file.write(json.dumps({**seen, "call": call, "return": back}) + "\n")
-        return self._judge([*self.histories, last], "all rounds")
+        judged = self._judge([*self.histories, last], "all rounds")
+        return f"{MEMBERS} members equal at revision {revision}: {len(pairs)} pairs, hash {hashes[0]}\n{judged}"
 
 
 def way(client):
