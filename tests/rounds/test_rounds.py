@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults under load, round after round: nothing acknowledged is lost, every history is linearizable, all members end up equal, and
-writes go on soon after the leader is gone. RAFTFS_ROUNDS=200 for earnest, RAFTFS_SEED for another order."""
+writes go on soon after the leader is gone. RAFTFS_ROUNDS=200 for earnest, RAFTFS_SEED for another order, RAFTFS_FAULTS="kill all,star" for
+these alone."""
 
 import os
 import sys
@@ -11,6 +12,7 @@ from conftest import ROUNDS_ASKED
 from nemesis import ELECTION_SECONDS, Rounds
 
 SEED = int(os.environ.get("RAFTFS_SEED", "4"))
+FAULTS_ASKED = [name for name in os.environ.get("RAFTFS_FAULTS", "").split(",") if name]
 # In make check: one of each kind.
 SHORT = ["kill leader", "pause leader", "isolate leader and one", "deafen leader", "kill all", "bridge", "star", "terminate leader"]
 
@@ -52,7 +54,7 @@ def say_failovers(rows):
 
 def test_rounds(program, raftd, raftfs, cuttable, tmp_path):
     with Rounds(program, raftd, raftfs, tmp_path, SEED) as rounds:
-        drawn = rounds.plan(ROUNDS_ASKED) if ROUNDS_ASKED else [faults.named(name) for name in SHORT]
+        drawn = rounds.plan(ROUNDS_ASKED) if ROUNDS_ASKED and not FAULTS_ASKED else list(map(faults.named, FAULTS_ASKED or SHORT))
         say(f"seed {SEED}: {len(drawn)} rounds")
         for fault in drawn:
             row = rounds.run(fault)
