@@ -229,6 +229,22 @@ static void a_truncation_that_somebody_else_committed_is_kept(void **state)
     assert_false(commit_is_due(COMMIT_AUTO, AT_RELEASE, &fh, 0));
 }
 
+static void a_truncation_is_committed_by_who_opened_with_it(void **state)
+{
+    struct fixture x;
+
+    (void)state;
+    begin(&x, "old value");
+    file_truncate(&x.a);
+    assert_true(commit_is_due(COMMIT_AUTO, AT_RELEASE, &x.a, 0));
+    file_truncated(x.file);
+    assert_false(commit_is_due(COMMIT_AUTO, AT_RELEASE, &x.a, 0));
+    file_truncate(&x.b);
+    assert_false(commit_is_due(COMMIT_AUTO, AT_RELEASE, &x.a, 0));
+    assert_true(commit_is_due(COMMIT_AUTO, AT_RELEASE, &x.b, 0));
+    end(&x);
+}
+
 /* ---- values ---- */
 
 static void assert_value(const struct commit_change *change, const char *base, struct slice writes, struct slice value)
@@ -327,6 +343,7 @@ int main(void)
         cmocka_unit_test(a_key_leads_to_one_file_until_it_is_unlinked_or_renamed),
         cmocka_unit_test(the_policy_is_the_contracts),
         cmocka_unit_test(a_truncation_that_somebody_else_committed_is_kept),
+        cmocka_unit_test(a_truncation_is_committed_by_who_opened_with_it),
         cmocka_unit_test(a_change_replaces_merges_appends_and_resizes),
         cmocka_unit_test(a_value_beyond_the_bound_is_refused),
         cmocka_unit_test(what_is_read_is_what_is_committed),
