@@ -56,7 +56,7 @@ EXTRA_DIST += $(pytest_files) \
 	tests/peers/mounts.py tests/peers/network.py tests/peers/servers.py \
 	tests/rounds/conftest.py tests/rounds/faults.py tests/rounds/nemesis.py \
 	tests/rounds/go/go.mod tests/rounds/go/go.sum tests/rounds/go/grpc.go tests/rounds/go/history.go tests/rounds/go/judge.go \
-	tests/rounds/go/load.go tests/rounds/go/main.go tests/rounds/go/model.go tests/rounds/go/mount.go \
+	tests/rounds/go/load.go tests/rounds/go/main.go tests/rounds/go/model.go tests/rounds/go/mount.go tests/rounds/go/mounts.go \
 	tests/run-pytest
 
 include tests/bench/local.mk

@@ -63,6 +63,29 @@ WRONG = {
 }
 
 
+def peek(client, seen, call, back):
+    return {**get(client, seen, call, back), "op": "peek"}
+
+
+# Revisions are known from what is told through gRPC.
+TOLD = [put("n1/grpc0", "1", 0, 9, rev=5), put("n1/grpc0", "2", 10, 19, rev=6)]
+
+BEHIND = {
+    "a plain read may be behind": [*TOLD, peek("n0/mount0", "1", 30, 40)],
+    "also behind another mount": [*TOLD, peek("n1/mount0", "2", 20, 29), peek("n0/mount0", "1", 30, 40)],
+    "beside each other two may see either": [*TOLD, peek("n0/mount0", "2", 20, 40), peek("n0/mount1", "1", 30, 50)],
+    "what is here only may vanish": [*TOLD, put("n0/mount0", "3", 20, 30, result="unknown"), peek("n0/mount1", "3", 21, 22),
+                                     peek("n0/mount1", "2", 31, 32), get("n1/grpc0", "3", 50, 60, rev=7)],
+}
+
+BACK = {
+    "a plain read goes back": [*TOLD, peek("n0/mount0", "2", 20, 29), peek("n0/mount1", "1", 30, 40)],
+    "a plain read misses its mount's write": [*TOLD, put("n0/mount0", "3", 20, 29), get("n1/grpc0", "3", 30, 40, rev=7),
+                                              peek("n0/mount1", "2", 50, 60)],
+    "a plain read misses what its mount read": [*TOLD, get("n0/mount0", "2", 20, 29), peek("n0/mount1", "1", 30, 40)],
+}
+
+
 @pytest.fixture
 def judged(program, tmp_path):
     def judge(*histories):
@@ -85,6 +108,17 @@ def test_right(judged, name):
 def test_wrong(judged, name):
     status, said = judged(WRONG[name])
     assert status == 1 and "NOT LINEARIZABLE k:" in said
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_behind(judged, name):
+    assert judged(BEHIND[name])[0] == 0
+
+
+@pytest.mark.parametrize("name", BACK)
+def test_back(judged, name):
+    status, said = judged(BACK[name])
+    assert status == 1 and "GOES BACK k: on the mount of n0" in said
 
 
 def long_history(rounds):

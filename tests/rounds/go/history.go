@@ -21,6 +21,7 @@ const (
 // operation is one line of a history. Times are nanoseconds of CLOCK_MONOTONIC, so that all processes of a machine agree on them.
 //
 //	get     found, seen, rev: what was there, and its mod revision
+//	peek    as get, without asking the cluster: it may be behind
 //	put     value; rev: the revision it got
 //	delete  found: something was there; rev
 //	cas     value is put if expect is the value there, or if nothing is there and absent is set; found: it was put; rev.
@@ -115,7 +116,7 @@ func readHistories(paths []string) (map[string][]*operation, error) {
 // check refuses what no recorder writes: a misspelt history must not pass for a good one.
 func (o *operation) check() error {
 	switch o.Op {
-	case "get", "put", "delete", "cas":
+	case "get", "put", "delete", "cas", "peek":
 	default:
 		return fmt.Errorf("no operation is called %q", o.Op)
 	}

@@ -16,7 +16,7 @@ const (
 	shortenTimeout = 2 * time.Second  // for one attempt to do with less of a history
 )
 
-// judge reads the histories and says of every key whether it is linearizable. The exit status: 0 all are, 1 some are not, 2 a
+// judge reads the histories and says of every key whether it is linearizable. The exit status: 0 all is well, 1 it is not, 2 a
 // history cannot be read, 3 porcupine could not tell in time.
 func judge(paths []string) int {
 	byKey, err := readHistories(paths)
@@ -29,7 +29,7 @@ func judge(paths []string) int {
 		keys = append(keys, key)
 	}
 	sort.Strings(keys)
-	operations, unknown, illegal, untold := 0, 0, 0, 0
+	operations, unknown, illegal, untold, back := 0, 0, 0, 0, 0
 	begin := time.Now()
 	for _, key := range keys {
 		history := byKey[key]
@@ -39,6 +39,7 @@ func judge(paths []string) int {
 				unknown++
 			}
 		}
+		back += judgePlainReads(key, history)
 		switch porcupine.CheckOperationsTimeout(modelFrom(register{}), operationsOf(history), keyTimeout) {
 		case porcupine.Illegal:
 			illegal++
@@ -48,10 +49,10 @@ func judge(paths []string) int {
 			fmt.Printf("UNDECIDED %s: %d operations in %v\n", key, len(history), keyTimeout)
 		}
 	}
-	fmt.Printf("%d operations on %d keys, %d of unknown outcome, judged in %.1f s: %d keys not linearizable, %d undecided\n",
-		operations, len(keys), unknown, time.Since(begin).Seconds(), illegal, untold)
+	fmt.Printf("%d operations on %d keys, %d of unknown outcome, judged in %.1f s: %d keys not linearizable, %d undecided, %d plain reads back in time\n",
+		operations, len(keys), unknown, time.Since(begin).Seconds(), illegal, untold, back)
 	switch {
-	case illegal > 0:
+	case illegal+back > 0:
 		return 1
 	case untold > 0:
 		return 3
@@ -147,7 +148,7 @@ func shorten(history []*operation) excerpt {
 }
 
 func changesNothing(o *operation, _ []*operation) bool {
-	return o.Result == resultRefused || o.Op == "get" ||
+	return o.Result == resultRefused || o.Op == "get" || o.Op == "peek" ||
 		(o.Result == resultOK && !o.Found && (o.Op == "cas" || o.Op == "delete"))
 }
 

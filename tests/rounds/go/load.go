@@ -235,7 +235,7 @@ func (c *client) draw() *operation {
 }
 
 func (c *client) learn(o *operation) {
-	if o.Result != resultOK {
+	if o.Result != resultOK || o.Op == "peek" {
 		return
 	}
 	switch {

@@ -105,13 +105,13 @@ func modelFrom(initial register) porcupine.Model {
 	}
 }
 
-// operationsOf is what porcupine gets of a key's history: refused operations had no effect, and a read that was not answered says
-// nothing; what is unknown never returned.
+// operationsOf is what porcupine gets of a key's history: refused operations had no effect, and a read that was not answered, or
+// did not ask the cluster, says nothing; what is unknown never returned.
 func operationsOf(history []*operation) []porcupine.Operation {
 	operations := make([]porcupine.Operation, 0, len(history))
 	for _, o := range history {
 		end := o.Return
-		if o.Result == resultRefused || (o.Op == "get" && o.Result != resultOK) {
+		if o.Result == resultRefused || o.Op == "peek" || (o.Op == "get" && o.Result != resultOK) {
 			continue
 		}
 		if o.Result == resultUnknown {

@@ -19,6 +19,7 @@ const valueBytesMax = 4096
 //	        handles, and what is then written to it was there and is gone with the removal. ESTALE: the file that was opened
 //	        was removed by another client, and the store refused the write.
 //	get     what a file below .linearizable/ holds; ENOENT: nothing is there.
+//	peek    what the file itself holds, which the kernel may have cached.
 //	delete  unlink below .linearizable/, where the name is looked up linearizably, so that ENOENT says that nothing was there.
 type mountStore struct {
 	directory string
@@ -27,18 +28,20 @@ type mountStore struct {
 func (m *mountStore) ready() bool { return true }
 
 func (m *mountStore) kinds() []string {
-	return []string{"get", "get", "get", "get", "get", "put", "put", "put", "put", "delete"}
+	return []string{"get", "get", "get", "get", "get", "peek", "peek", "put", "put", "put", "put", "delete"}
 }
 
 func (m *mountStore) do(o *operation) {
 	name := strings.TrimPrefix(o.Key, "/")
-	linearizable := filepath.Join(m.directory, ".linearizable", name)
+	plain, linearizable := filepath.Join(m.directory, name), filepath.Join(m.directory, ".linearizable", name)
 	var err error
 	switch o.Op {
 	case "get":
 		o.Found, o.Seen, err = read(linearizable)
+	case "peek":
+		o.Found, o.Seen, err = read(plain)
 	case "put":
-		err = write(filepath.Join(m.directory, name), o.Value)
+		err = write(plain, o.Value)
 	case "delete":
 		o.Found, err = remove(linearizable)
 	}
