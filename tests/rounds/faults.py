@@ -5,7 +5,10 @@ A fault is called with the cluster, its network, the leader and a source of chan
 """
 
 import dataclasses
+import time
 import typing
+
+import members
 
 # A write works elsewhere within so many election timeouts of the loss of a leader; longer, where only one member reaches a quorum.
 ELECTIONS_MAX = 3
@@ -16,12 +19,14 @@ ELECTIONS_OF_PARTIAL_MAX = 4
 class Begun:
     survivors: list  # through these writes must work while it lasts; none, if there is no quorum
     heal: typing.Callable[[], None]
+    since_ns: int = None  # when it struck, if not just now
 
 
 @dataclasses.dataclass
 class Scene:
     cluster: object
     network: object
+    spare: object  # a node that is no member, on a host of its own
     leader: object
     random: object
 
@@ -142,6 +147,51 @@ def star(scene):
     return Begun([hub], cut(scene, [(a, b) for a in rest for b in rest if a is not b]))
 
 
+# ---- members ----
+
+
+def let_in(scene, asked, node):
+    """As a learner that is promoted, or at once as a voter."""
+    learner = scene.random.choice([True, False])
+    node.wipe()
+    node.state = "existing"
+    new_id = members.let_in(asked, node, learner)
+    if learner:
+        members.insist(members.promote, asked, new_id)
+
+
+def take_out(asked, node, node_id):
+    members.insist(members.remove, asked, node_id)
+    since = time.monotonic_ns()
+    if node.is_running():
+        status = members.wait_ended(node)
+        assert status == 0, f"{node.name} ended with status {status} when it was removed{node.log_tail()}"
+    return since
+
+
+def replace(choose, dead=False):
+    """A member is removed, and another one with its name and address and no data comes in its place."""
+
+    def begin(scene):
+        (victim,) = choose(scene)
+        others = scene.others([victim])
+        asked, victim_id = scene.random.choice(others), members.id_of(victim)
+        if dead:
+            victim.kill9()
+        since = take_out(asked, victim, victim_id)
+        return Begun(others, lambda: let_in(scene, asked, victim), since)
+
+    return begin
+
+
+def grow(scene):
+    """One member more, for a while."""
+    asked = scene.random.choice(list(scene.cluster))
+    let_in(scene, asked, scene.spare)
+    scene.spare.wait_ready()
+    return Begun(list(scene.cluster), lambda: take_out(asked, scene.spare, members.id_of(scene.spare)))
+
+
 # ---- the table ----
 
 
@@ -173,6 +223,10 @@ FAULTS = [
     Fault("bridge", bridge),
     Fault("ring", ring),
     Fault("star", star, ELECTIONS_OF_PARTIAL_MAX),
+    Fault("replace a follower", replace(follower)),
+    Fault("replace a dead follower", replace(follower, dead=True)),
+    Fault("replace leader", replace(leader), ELECTIONS_MAX),
+    Fault("grow", grow),
 ]
 
 

@@ -93,8 +93,10 @@ class Rounds:
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
-            self._network = stack.enter_context(network.Network(MEMBERS))
+            self._network = stack.enter_context(network.Network(MEMBERS + 1))
             self.cluster = stack.enter_context(servers.Cluster(self._raftd, MEMBERS, self._directory, FLAGS, hosts=self._network.hosts))
+            self._spare = servers.Node(self._raftd, self._directory, "spare", FLAGS, host=self._network.hosts[MEMBERS])
+            stack.callback(self._spare.close)
             self._mounts = [
                 stack.enter_context(
                     mounts.Mount(self._raftfs, node.client_url, [f"timeout={MOUNT_TIMEOUT_SECONDS}"], life_seconds=MOUNT_LIFE_SECONDS)
@@ -116,9 +118,9 @@ class Rounds:
         load = Load(self._program, self.cluster, self._mounts, number, self._random.getrandbits(32), self._directory, flags)
         try:
             time.sleep(self._random.uniform(*CALM_SECONDS))
-            scene = faults.Scene(self.cluster, self._network, self.cluster.leader(), self._random)
+            scene = faults.Scene(self.cluster, self._network, self._spare, self.cluster.leader(), self._random)
             begun = fault.begin(scene)
-            struck = time.monotonic_ns()  # what is begun from here on is not served by whoever was struck
+            struck = begun.since_ns or time.monotonic_ns()  # what is begun from here on is not served by whoever was struck
             try:
                 if begun.survivors:
                     self._wait_for_a_write(begun.survivors, fault)
