@@ -190,11 +190,9 @@ static enum status add_initial_member(struct conf *c, struct initial_url *list, 
     return ST_OK;
 }
 
-/* etcd: the own name must be there with exactly the advertised peer URLs. */
-static enum status check_self(const struct conf *c, struct error *ret_error)
+enum status conf_check_self(const struct conf *c, struct error *ret_error)
 {
-    struct conf copy = *c;
-    const struct member *self = members_find(&copy.initial, c->member_id);
+    const struct member *self = members_look_up(&c->initial, c->member_id);
     unsigned equal = 0;
 
     for (unsigned i = 0; self && i < self->peer_url_count; i++)
@@ -235,8 +233,6 @@ static enum status parse_cluster(struct conf *c, struct error *ret_error)
     if (st == ST_OK && !self)
         st = error_set(ret_error, ST_BAD_ARGUMENT, "--initial-cluster: there is no member named %s (--name)",
                        c->flags.name);
-    if (st == ST_OK)
-        st = check_self(c, ret_error);
     c->cluster_id = conf_cluster_id(&c->initial);
     for (unsigned i = 0; i < count; i++)
         free(list[i].url);

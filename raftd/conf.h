@@ -41,6 +41,8 @@ struct conf {
 
 /* ST_BAD_ARGUMENT with words. conf_fini in any case. */
 enum status conf_parse(struct conf *c, int argc, char **argv, char **envp, struct error *ret_error) MUST_CHECK;
+/* etcd, of a member that is to be born: its name must be in --initial-cluster with exactly the advertised peer URLs. */
+enum status conf_check_self(const struct conf *c, struct error *ret_error) MUST_CHECK;
 void conf_fini(struct conf *c);
 void conf_print_help(void);
 

@@ -187,6 +187,13 @@ static enum status identity_open(struct data_dir *d, uint64_t random_seed, struc
     return d->is_new ? ST_OK : identity_write(d->member_fd, d, ret_error);
 }
 
+bool data_dir_is_inhabited(const char *path)
+{
+    char identity[4096];
+
+    return snprintf(identity, sizeof identity, "%s/member/identity", path) < (int)sizeof identity && access(identity, F_OK) == 0;
+}
+
 enum status data_dir_open(struct data_dir *d, const char *path, uint64_t random_seed, struct error *ret_error)
 {
     int dir_fd = -1;

@@ -33,6 +33,8 @@ struct data_dir {
     bool has_log; /* it was begun once */
 };
 
+/* Does a member live there? Without making anything. */
+bool data_dir_is_inhabited(const char *path);
 /*
  * Opens or makes it. ST_BUSY: another process holds it. ST_CORRUPT: the identity is damaged, or it is missing where a log or store
  * stands.

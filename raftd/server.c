@@ -653,9 +653,12 @@ enum status server_open(const struct conf *conf, struct server **ret_server, str
     enum status st;
 
     s->conf = conf;
+    s->dir = (struct data_dir){.lock_fd = -1, .member_fd = -1};
     s->loop = loop_new();
     start_timers(s);
-    st = data_dir_open(&s->dir, conf->data_dir, rng_seed_from_system(), ret_error);
+    st = data_dir_is_inhabited(conf->data_dir) ? ST_OK : conf_check_self(conf, ret_error);
+    if (st == ST_OK)
+        st = data_dir_open(&s->dir, conf->data_dir, rng_seed_from_system(), ret_error);
     if (st == ST_OK)
         st = s->dir.is_new ? be_born(s, ret_error) : data_dir_check_owner(&s->dir, conf->member_id, ret_error);
     if (st == ST_OK && !s->dir.is_new && !conf->join && s->dir.member_id != conf->member_id)
