@@ -253,7 +253,10 @@ def test_a_member_that_raves(cluster, ids):
     for _ in range(30):
         with Dialler(cluster[0]) as dialler:
             dialler.send(ids.greeting(1, 0))
-            assert dialler.answer()[0] == GREETING
+            answer = dialler.answer()
+            if answer is None:
+                continue  # the real one took its place back, before the answer was out
+            assert answer[0] == GREETING
             try:
                 for _ in range(40):
                     body = struct.pack("<BBBBQQ", MESSAGE, chance.randrange(32), chance.randrange(4), 0, ids.members[1], ids.members[0])
