@@ -84,7 +84,9 @@ def joiner(cluster, name, peer_port=None):
 def let_in(asked, node, learner=False):
     """Add it to the cluster by asking that member, and start it. Its id."""
     new_id = insist(add, asked, node.peer_url, learner)
-    names = [f"{member.name or node.name}={url}" for member in members(asked, False).values() for url in member.peer_urls]
+    listed = [(member, url) for member in members(asked, False).values() for url in member.peer_urls]
+    # Another one may not have published its name yet.
+    names = [f"{node.name if member.id == new_id else member.name or f'{member.id:x}'}={url}" for member, url in listed]
     node.initial_cluster = ",".join(names)
     node.start(wait=False)
     return new_id

@@ -14,7 +14,8 @@ from nemesis import ELECTION_SECONDS, Rounds
 SEED = int(os.environ.get("RAFTFS_SEED", "4"))
 FAULTS_ASKED = [name for name in os.environ.get("RAFTFS_FAULTS", "").split(",") if name]
 # In make check: one of each kind.
-SHORT = ["kill leader", "pause leader", "isolate leader and one", "deafen leader", "kill all", "bridge", "star", "replace leader", "terminate leader"]
+SHORT = ["kill leader", "pause leader", "isolate leader and one", "deafen leader", "kill all", "bridge", "star", "replace leader",
+         "terminate leader"]
 
 
 def say(text):

@@ -49,7 +49,8 @@ func judge(paths []string) int {
 			fmt.Printf("UNDECIDED %s: %d operations in %v\n", key, len(history), keyTimeout)
 		}
 	}
-	fmt.Printf("%d operations on %d keys, %d of unknown outcome, judged in %.1f s: %d keys not linearizable, %d undecided, %d plain reads back in time\n",
+	fmt.Printf("%d operations on %d keys, %d of unknown outcome, judged in %.1f s: "+
+		"%d keys not linearizable, %d undecided, %d plain reads back in time\n",
 		operations, len(keys), unknown, time.Since(begin).Seconds(), illegal, untold, back)
 	switch {
 	case illegal+back > 0:
@@ -158,7 +159,8 @@ func nobodyDependsOn(o *operation, part []*operation) bool {
 		return false
 	}
 	for _, other := range part {
-		if other != o && (other.Op == "cas" || (other.Op == "delete" && other.Result == resultOK) || (other.Op == "get" && other.Seen == o.Value)) {
+		sees := other.Op == "get" && other.Seen == o.Value
+		if other != o && (sees || other.Op == "cas" || (other.Op == "delete" && other.Result == resultOK)) {
 			return false
 		}
 	}
