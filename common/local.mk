@@ -11,6 +11,7 @@ libcommon_a_SOURCES = \
 	common/log.c common/log.h \
 	common/mem.c common/mem.h \
 	common/options.c common/options.h \
+	common/planted.c common/planted.def common/planted.h \
 	common/rng.c common/rng.h \
 	common/slice.h \
 	common/status.c common/status.h

@@ -113,3 +113,12 @@ AC_DEFUN([RAFTFS_MOUNT_HELPER], [
   AM_CONDITIONAL([MOUNT_HELPER], [test "$with_mountdir" != no])
   AC_SUBST([mountdir], [$with_mountdir])
 ])
+
+# RAFTFS_PLANTED_BUGS: compile in the known bugs of common/planted.def, for tests of the tests. Nothing to install.
+AC_DEFUN([RAFTFS_PLANTED_BUGS], [
+  AC_ARG_ENABLE([planted-bugs],
+    [AS_HELP_STRING([--enable-planted-bugs], [compile in known bugs, to see that the tests find them])], [], [enable_planted_bugs=no])
+  AS_IF([test "$enable_planted_bugs" = yes],
+    [AC_DEFINE([PLANTED_BUGS], [1], [known bugs are compiled in: common/planted.h])])
+  AM_CONDITIONAL([PLANTED_BUGS], [test "$enable_planted_bugs" = yes])
+])

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/mem.h"
+#include "common/planted.h"
 #include "mvcc/internal.h"
 
 bool mvcc_wants_seal(const struct mvcc *s)
@@ -44,7 +45,7 @@ struct mvcc_seal *mvcc_seal_begin(struct mvcc *s, struct slice state)
         .sequence = s->segment_count + 1,
         .first_rev = memtable_first_main(s->frozen),
         .next_rev = memtable_next_main(s->frozen),
-        .applied_index = s->applied_index,
+        .applied_index = s->applied_index - PLANTED(applied_index_behind) + PLANTED(applied_index_ahead),
         .applied_term = s->applied_term,
         .last_time_ns = s->last_time_ns,
         .record_count = memtable_count(s->frozen),

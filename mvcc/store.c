@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "common/mem.h"
+#include "common/planted.h"
 #include "mvcc/internal.h"
 #include "mvcc/record.h"
 
@@ -51,7 +52,7 @@ static void on_key(void *arg, struct slice key, int64_t main, uint32_t sub, bool
 
     if (tombstone && (!k || !keyindex_is_alive(k)))
         r->bad = true;
-    else
+    else if (!tombstone || !PLANTED(tombstones_not_indexed))
         index_add(r->store->index, key, main, sub, tombstone);
 }
 
@@ -75,7 +76,7 @@ static enum status take_segment(struct mvcc *s, uint64_t sequence, struct error 
         st = error_set(ret_error, ST_CORRUPT, "%s: segment %llu deletes a key that was not there", s->dir,
                        (unsigned long long)sequence);
     s->revision = m->next_rev - 1;
-    s->last_time_ns = m->last_time_ns;
+    s->last_time_ns = PLANTED(last_time_forgotten) ? 0 : m->last_time_ns;
     s->applied_index = m->applied_index;
     s->applied_term = m->applied_term;
     return st;

@@ -2,6 +2,7 @@
 /* Configurations: sets of members, what a change makes of them (thesis 4.3), and quorums in one or two majorities. */
 #include <string.h>
 
+#include "common/planted.h"
 #include "raft/conf_change.h"
 #include "raft/internal.h"
 
@@ -167,7 +168,7 @@ enum status raft_conf_changed(const struct raft_conf *conf, const struct raft_co
 
 unsigned raft_quorum_of(unsigned count)
 {
-    return count / 2 + 1;
+    return PLANTED(half_is_a_majority) ? (count + 1) / 2 : count / 2 + 1;
 }
 
 /* The largest value that a majority of these has reached. */
@@ -191,7 +192,9 @@ uint64_t raft_conf_reached(const struct raft_conf *c, const struct raft_members 
 {
     uint64_t incoming = reached(c->voters, c->voter_count, m, values), outgoing;
 
-    if (!raft_conf_is_joint(c))
+    if (PLANTED(learner_counts) && m->count <= RAFT_VOTERS_MAX)
+        return reached(m->ids, m->count, m, values);
+    if (!raft_conf_is_joint(c) || PLANTED(joint_one_majority))
         return incoming;
     outgoing = reached(c->outgoing, c->outgoing_count, m, values);
     return incoming < outgoing ? incoming : outgoing;
@@ -199,7 +202,7 @@ uint64_t raft_conf_reached(const struct raft_conf *c, const struct raft_members 
 
 bool raft_conf_has_quorum(const struct raft_conf *c, const struct raft_members *m, const bool *there)
 {
-    uint64_t values[RAFT_MEMBERS_MAX];
+    uint64_t values[RAFT_MEMBERS_MAX] = {0};
 
     for (unsigned i = 0; i < m->count; i++)
         values[i] = there[i];

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/codec.h"
+#include "common/planted.h"
 #include "raft/internal.h"
 
 /*
@@ -71,7 +72,8 @@ enum status raft_conf_change_decode(const struct raft_entry *e, struct raft_conf
 bool raft_may_change_conf(const struct raft *r)
 {
     /* Else two leaders could decide by majorities of configurations that do not overlap (raft-dev, July 2015). */
-    return r->pending_conf <= r->log.applied && raft_log_term(&r->log, r->log.commit) == r->term;
+    return (r->pending_conf <= r->log.applied || PLANTED(conf_while_pending)) &&
+           (raft_log_term(&r->log, r->log.commit) == r->term || PLANTED(conf_before_own_commit));
 }
 
 enum status raft_judge_conf_entry(const struct raft *r, const struct raft_entry *e)
@@ -103,8 +105,10 @@ void raft_maybe_leave_joint(struct raft *r)
 
 bool raft_may_campaign(const struct raft *r)
 {
-    if (!raft_conf_is_voter(&r->conf, r->options.id))
+    if (!raft_conf_is_voter(&r->conf, r->options.id) && !(PLANTED(learner_campaigns) && raft_slot(r, r->options.id) >= 0))
         return false;
+    if (PLANTED(campaign_with_old_conf))
+        return true;
     /* Who knows of a committed change counts by the changed configuration, or not at all. */
     for (raft_index i = r->log.applied + 1; i <= r->log.commit; i++)
         if ((*raft_log_slot(&r->log, i))->type == RAFT_ENTRY_CONF)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Roles and how they change. Raft 5.2, 5.4.1; pre-vote: thesis 9.6; leader stickiness: thesis 4.2.3 and 6.2. */
+#include "common/planted.h"
 #include "raft/internal.h"
 
 static void reset(struct raft *r, raft_term term)
@@ -14,7 +15,8 @@ static void reset(struct raft *r, raft_term term)
     r->transferee = 0;
     r->newest.from = r->pull.from = r->asked.from = 0;
     r->uncommitted_bytes = 0;
-    raft_drop_reads(r);
+    if (!PLANTED(reads_outlive_term))
+        raft_drop_reads(r);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         r->votes[i] = VOTE_OPEN;
 }
@@ -71,7 +73,7 @@ void raft_start_election(struct raft *r, bool pre_vote, bool transfer)
         if (r->members.ids[i] == r->options.id || !raft_conf_is_voter(&r->conf, r->members.ids[i]))
             continue;
         /* The own vote is durable before anybody's answer can come: the request waits for the storage. */
-        m = raft_emit(r, pre_vote ? &r->out : &r->after, pre_vote ? RAFT_MSG_PRE_VOTE : RAFT_MSG_VOTE,
+        m = raft_emit(r, pre_vote || PLANTED(candidate_before_sync) ? &r->out : &r->after, pre_vote ? RAFT_MSG_PRE_VOTE : RAFT_MSG_VOTE,
                       r->members.ids[i]);
         m->term = pre_vote ? r->term + 1 : r->term;
         m->index = raft_log_last(&r->log);
@@ -84,12 +86,12 @@ void raft_start_election(struct raft *r, bool pre_vote, bool transfer)
 void raft_on_vote(struct raft *r, const struct raft_message *m)
 {
     bool pre = m->type == RAFT_MSG_PRE_VOTE;
-    bool free_to = r->vote == m->from || (!r->vote && !r->leader) || (pre && m->term > r->term);
-    bool granted = free_to && raft_log_is_up_to_date(&r->log, m->index, m->log_term);
+    bool free_to = r->vote == m->from || (!r->vote && !r->leader) || (pre && m->term > r->term) || PLANTED(vote_twice);
+    bool granted = free_to && (raft_log_is_up_to_date(&r->log, m->index, m->log_term) || PLANTED(vote_without_log_check));
     struct raft_message *answer;
 
     /* A vote is a promise: it leaves when it is durable. A pre-vote promises nothing. */
-    answer = raft_emit(r, pre ? &r->out : &r->after, pre ? RAFT_MSG_PRE_VOTE_RESPONSE : RAFT_MSG_VOTE_RESPONSE,
+    answer = raft_emit(r, pre || PLANTED(vote_before_sync) ? &r->out : &r->after, pre ? RAFT_MSG_PRE_VOTE_RESPONSE : RAFT_MSG_VOTE_RESPONSE,
                        m->from);
     answer->reject = !granted;
     /*
@@ -120,7 +122,9 @@ void raft_on_vote(struct raft *r, const struct raft_message *m)
 void raft_on_vote_response(struct raft *r, const struct raft_message *m)
 {
     int slot = raft_slot(r, m->from);
-    bool committed = m->reject && m->hint_term && raft_log_term(&r->log, m->commit) == m->hint_term;
+    bool committed = m->reject && m->hint_term &&
+                     (raft_log_term(&r->log, m->commit) == m->hint_term ||
+                      (PLANTED(refusal_commit_unchecked) && m->commit <= raft_log_last(&r->log)));
     bool fits = (r->role == RAFT_PRE_CANDIDATE && m->type == RAFT_MSG_PRE_VOTE_RESPONSE) ||
                 (r->role == RAFT_CANDIDATE && m->type == RAFT_MSG_VOTE_RESPONSE);
     raft_id source;

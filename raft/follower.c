@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a follower does with what its leader sends. Raft 5.3 */
+#include "common/planted.h"
 #include "raft/internal.h"
 
 /* Appends come from outside: indexes in sequence, terms that never fall and are not of the future. */
@@ -31,7 +32,7 @@ void raft_commit_to(struct raft *r, raft_index index)
 static struct raft_message *answer_append(struct raft *r, const struct raft_message *m, raft_index index)
 {
     /* "I hold it" is a promise: it leaves when it is true on disk. */
-    struct raft_message *answer = raft_emit(r, &r->after, RAFT_MSG_APPEND_RESPONSE, m->from);
+    struct raft_message *answer = raft_emit(r, PLANTED(ack_before_sync) ? &r->out : &r->after, RAFT_MSG_APPEND_RESPONSE, m->from);
 
     answer->index = index;
     return answer;
@@ -43,7 +44,7 @@ bool raft_merge_entries(struct raft *r, const struct raft_message *m)
     for (size_t i = 0; i < m->entry_count; i++) {
         struct raft_entry *e = m->entries[i];
         if (e->index <= raft_log_last(&r->log)) {
-            if (e->index <= r->log.snapshot_index || raft_log_term(&r->log, e->index) == e->term)
+            if (e->index <= r->log.snapshot_index || raft_log_term(&r->log, e->index) == e->term || PLANTED(conflict_kept))
                 continue;
             if (e->index <= r->log.commit) {
                 raft_trace(r, "%llx ignores an append that contradicts what is committed at %llu",
@@ -68,11 +69,13 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
         answer_append(r, m, r->log.commit);
         return;
     }
-    if (m->index <= raft_log_last(&r->log) && raft_log_term(&r->log, m->index) == m->log_term) {
+    if (m->index <= raft_log_last(&r->log) && (raft_log_term(&r->log, m->index) == m->log_term || PLANTED(no_log_matching))) {
         if (!raft_merge_entries(r, m))
             return;
         last_new = m->index + m->entry_count;
-        raft_commit_to(r, m->commit < last_new ? m->commit : last_new);
+        if (PLANTED(truncate_without_conflict) && raft_log_last(&r->log) > last_new && last_new >= r->log.commit)
+            raft_log_truncate(&r->log, last_new + 1);
+        raft_commit_to(r, m->commit < last_new || PLANTED(commit_beyond_append) ? m->commit : last_new);
         answer_append(r, m, last_new);
         return;
     }
@@ -95,7 +98,8 @@ void raft_on_heartbeat(struct raft *r, const struct raft_message *m)
 
 bool raft_wants_snapshot(const struct raft *r, raft_index index, raft_term term)
 {
-    return index > r->log.commit && (index > raft_log_last(&r->log) || raft_log_term(&r->log, index) != term);
+    return (index > r->log.commit && (index > raft_log_last(&r->log) || raft_log_term(&r->log, index) != term)) ||
+           PLANTED(stale_snapshot);
 }
 
 /*

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a leader does: append, replicate, commit. Raft 5.3, 5.4.2. */
+#include "common/planted.h"
 #include "raft/internal.h"
 
 void raft_become_leader(struct raft *r)
@@ -91,7 +92,7 @@ void raft_send_heartbeats(struct raft *r, uint64_t round)
             continue;
         m = raft_emit(r, &r->out, RAFT_MSG_HEARTBEAT, r->members.ids[i]);
         /* Only what is known to be there: its log may differ beyond. */
-        m->commit = p->match < r->log.commit ? p->match : r->log.commit;
+        m->commit = p->match < r->log.commit && !PLANTED(heartbeat_commit_unbounded) ? p->match : r->log.commit;
         m->context = round;
         m->hint_index = everywhere;
     }
@@ -106,9 +107,11 @@ void raft_maybe_commit(struct raft *r)
     if (r->role != RAFT_LEADER)
         return;
     for (unsigned i = 0; i < r->members.count; i++)
-        match[i] = r->members.ids[i] == r->options.id ? r->log.stored : r->progress[i].match;
+        match[i] = r->members.ids[i] == r->options.id ?
+                       (PLANTED(leader_counts_itself_early) ? raft_log_last(&r->log) : r->log.stored) :
+                       r->progress[i].match;
     reached = raft_conf_reached(&r->conf, &r->members, match);
-    if (reached <= r->log.commit || raft_log_term(&r->log, reached) != r->term)
+    if (reached <= r->log.commit || (raft_log_term(&r->log, reached) != r->term && !PLANTED(commit_old_term)))
         return;
     for (raft_index i = r->log.commit + 1; i <= reached; i++) {
         size_t len = (*raft_log_slot(&r->log, i))->len;
@@ -287,14 +290,15 @@ void raft_on_heartbeat_response(struct raft *r, const struct raft_message *m)
         return;
     p = &r->progress[slot];
     raft_progress_heard(p);
-    p->paused = false;
+    if (!PLANTED(probe_never_repeated))
+        p->paused = false;
     /* It lives, but an answer was lost: let one append through, its answer tells where the follower stands. */
     if (p->state == RAFT_REPLICATE && p->match < raft_log_last(&r->log) && raft_progress_is_full(p, &r->options))
         raft_progress_free_inflight(p, &r->options, p->inflight[p->inflight_from].last);
     if (p->state == RAFT_REPLICATE && p->match < raft_log_last(&r->log) && p->next > raft_log_last(&r->log))
         send_append(r, p, m->from, false);
     if (m->context > p->read_round && m->context <= r->read_round) {
-        p->read_round = m->context;
+        p->read_round = PLANTED(late_answer_confirms_all) ? r->read_round : m->context;
         raft_confirm_reads(r);
     }
 }

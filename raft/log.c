@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "common/planted.h"
 #include "raft/internal.h"
 
 void raft_log_init(struct raft_log *l, const struct raft_options *options)
@@ -82,7 +83,7 @@ void raft_log_truncate(struct raft_log *l, raft_index index)
     if (l->stored >= index)
         l->stored = index - 1;
     for (size_t i = 0; i < l->unstored_count; i++)
-        if (l->unstored[i].last >= index)
+        if (l->unstored[i].last >= index && !PLANTED(replaced_entry_counts))
             l->unstored[i].last = index - 1;
 }
 

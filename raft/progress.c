@@ -3,6 +3,7 @@
  * What a leader knows of one member: probing (one append at a time, until the logs are known to agree somewhere),
  * replicating (a stream, bounded by a window), or waiting for a snapshot.
  */
+#include "common/planted.h"
 #include "raft/internal.h"
 
 void raft_progress_reset(struct progress *p, raft_index next)
@@ -96,7 +97,7 @@ bool raft_progress_take_proposal(struct progress *p, uint64_t life, uint64_t cou
         if (!known->last || known->life != life)
             continue;
         if (count <= known->last)
-            return false;
+            return PLANTED(proposals_taken_twice);
         known->last = count;
         return true;
     }

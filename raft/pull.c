@@ -11,11 +11,14 @@
  * term has it, and so does every log that ends in that leader's term. Such a log is the newer one; and two logs that end
  * in one term differ in length only. What is replaced is therefore in no majority, and never will be.
  */
+#include "common/planted.h"
 #include "raft/internal.h"
 
 /* Is a log that ends at (index, term) newer than ours? */
 static bool is_newer(const struct raft *r, raft_index index, raft_term term)
 {
+    if (PLANTED(pull_from_older_log))
+        return term != raft_log_last_term(&r->log) || index > raft_log_last(&r->log);
     return term > raft_log_last_term(&r->log) || (term == raft_log_last_term(&r->log) && index > raft_log_last(&r->log));
 }
 
@@ -102,7 +105,7 @@ void raft_on_pull_response(struct raft *r, const struct raft_message *m)
      * What we said that we hold must not be missed by the leader of this term, should there be one: it has to hear of a
      * later term from us, and begin anew.
      */
-    if (replaces_entries(r, m))
+    if (replaces_entries(r, m) && !PLANTED(pull_without_new_term))
         raft_become_follower(r, r->term + 1, 0);
     if (!raft_merge_entries(r, m))
         return;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "common/mem.h"
+#include "common/planted.h"
 #include "raft/conf_change.h"
 
 /* Reads of others that a leader remembers; more are lost, and asked again. */
@@ -46,8 +47,8 @@ struct raft *raft_new(const struct raft_options *options)
     r->conf = options->conf;
     raft_conf_members(&r->conf, &r->members);
     r->rng.state = options->random_seed;
-    r->term = options->hard.term;
-    r->vote = options->hard.vote;
+    r->term = PLANTED(hard_state_ignored) ? 0 : options->hard.term;
+    r->vote = PLANTED(hard_state_ignored) ? 0 : options->hard.vote;
     r->forward_life = rng_next(&r->rng);
     raft_log_init(&r->log, options);
     /* A term is never below one's own entries. */
@@ -95,7 +96,7 @@ static bool enter_newer_term(struct raft *r, const struct raft_message *m)
         raft_in_lease(r))
         return false;
     /* Neither asking nor agreeing to an election that may never come moves the term. */
-    if (m->type == RAFT_MSG_PRE_VOTE || (m->type == RAFT_MSG_PRE_VOTE_RESPONSE && !m->reject))
+    if ((m->type == RAFT_MSG_PRE_VOTE && !PLANTED(pre_vote_moves_term)) || (m->type == RAFT_MSG_PRE_VOTE_RESPONSE && !m->reject))
         return true;
     asked_in_vain = r->options.pull_log && r->role == RAFT_PRE_CANDIDATE && m->type == RAFT_MSG_PRE_VOTE_RESPONSE;
     raft_become_follower(r, m->term, from_leader ? m->from : 0);
@@ -140,7 +141,7 @@ static void on_leader_message(struct raft *r, const struct raft_message *m)
  */
 static enum status on_propose(struct raft *r, const struct raft_message *m)
 {
-    bool leads = r->role == RAFT_LEADER && m->term == r->term;
+    bool leads = r->role == RAFT_LEADER && (m->term == r->term || PLANTED(proposals_of_any_term));
     int slot = raft_slot(r, m->from);
 
     if (!leads && (!r->led || m->term != r->led))
@@ -195,7 +196,7 @@ enum status raft_step(struct raft *r, const struct raft_message *m)
         return on_request(r, m);
     if (m->term > r->term && !enter_newer_term(r, m))
         return ST_OK;
-    if (m->term < r->term) {
+    if (m->term < r->term && !(PLANTED(old_term_append) && m->type == RAFT_MSG_APPEND)) {
         answer_older_term(r, m);
         return ST_OK;
     }
@@ -247,7 +248,7 @@ static void tick_leader(struct raft *r)
         r->election_elapsed = 0;
         r->transferee = 0; /* it did not come to pass */
     }
-    if (!raft_hears_quorum(r) && r->options.check_quorum) {
+    if (!raft_hears_quorum(r) && r->options.check_quorum && !PLANTED(no_check_quorum)) {
         raft_trace(r, "%llx hears no quorum and steps down", (unsigned long long)r->options.id);
         raft_become_follower(r, r->term, 0);
         return;

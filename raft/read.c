@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "common/planted.h"
 #include "raft/internal.h"
 
 void raft_queue_read(struct raft *r, raft_id from, uint64_t context)
@@ -40,9 +41,10 @@ void raft_begin_read_round(struct raft *r)
     i = r->read_count;
     if (r->role != RAFT_LEADER || !r->read_count || r->reads[r->read_count - 1].round)
         return;
-    if (raft_log_term(&r->log, r->log.commit) != r->term)
+    if (raft_log_term(&r->log, r->log.commit) != r->term && !PLANTED(read_before_own_commit))
         return;
-    r->read_round++;
+    if (!PLANTED(read_round_reused) || !r->read_round)
+        r->read_round++;
     while (i > 0 && !r->reads[i - 1].round) {
         r->reads[i - 1].round = r->read_round;
         r->reads[i - 1].index = r->log.commit;
@@ -59,8 +61,12 @@ void raft_confirm_reads(struct raft *r)
     size_t done = 0;
 
     for (unsigned i = 0; i < r->members.count; i++)
-        rounds[i] = r->members.ids[i] == r->options.id ? r->read_round : r->progress[i].read_round;
+        rounds[i] = r->members.ids[i] == r->options.id || (PLANTED(read_by_lease) && r->progress[i].active) ?
+                        r->read_round :
+                        r->progress[i].read_round;
     confirmed = raft_conf_reached(&r->conf, &r->members, rounds);
+    if (PLANTED(read_without_quorum))
+        confirmed = r->read_round;
     for (; done < r->read_count && r->reads[done].round && r->reads[done].round <= confirmed; done++) {
         const struct pending_read *read = &r->reads[done];
         if (read->from == r->options.id) {

@@ -2,6 +2,7 @@
 /* Putting together what the owner has to do next. Arrays point into the core: nothing is copied. */
 #include <string.h>
 
+#include "common/planted.h"
 #include "raft/internal.h"
 
 /*
@@ -29,19 +30,21 @@ static void fill_forward(struct raft *r)
 static void fill_storage(struct raft *r, struct raft_ready *rd)
 {
     struct raft_log *l = &r->log;
-    struct raft_hard_state hard = {r->term, r->vote, l->commit};
+    struct raft_hard_state hard = {r->term, PLANTED(vote_not_stored) ? 0 : r->vote, l->commit};
 
     rd->entry_count = (size_t)(raft_log_last(l) - l->given);
     rd->entries = rd->entry_count ? raft_log_slot(l, l->given + 1) : NULL;
     rd->hard = hard;
     rd->hard_changed = memcmp(&hard, &r->emitted, sizeof hard) != 0;
     rd->must_sync = rd->entry_count || hard.term != r->emitted.term || hard.vote != r->emitted.vote;
+    if (PLANTED(vote_not_synced))
+        rd->must_sync = rd->entry_count;
 }
 
 static void fill_committed(struct raft *r, struct raft_ready *rd)
 {
     struct raft_log *l = &r->log;
-    raft_index upto = l->commit < l->stored ? l->commit : l->stored;
+    raft_index upto = l->commit < l->stored || PLANTED(apply_unstored) ? l->commit : l->stored;
 
     if (upto <= l->handed)
         return;

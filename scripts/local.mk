@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every step of the CI is a script that anybody can run, and what reads source code is a test like any other.
-CHECKS = scripts/check-includes scripts/check-links scripts/check-manual scripts/check-shell scripts/tidy
+CHECKS = scripts/check-includes scripts/check-links scripts/check-manual scripts/check-planted scripts/check-shell scripts/tidy
 dist_noinst_SCRIPTS += $(CHECKS) scripts/build scripts/check scripts/install-deps scripts/summary scripts/test scripts/try \
 	tests/scripts/test_check.sh tests/scripts/test_checks tests/scripts/test_mount_helper.sh
 EXTRA_DIST += scripts/rooms.py .shellcheckrc

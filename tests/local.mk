@@ -90,6 +90,13 @@ soak: tests/sim/test_sim
 	tests/sim/test_sim -k -p -j $(JOBS) $(FIRST) $(SEEDS)
 .PHONY: soak
 
+# In a build with --enable-planted-bugs: how long each of them lives.
+HUNT_SECONDS = 600
+planted-bugs: tests/sim/test_sim
+	$(srcdir)/tests/sim/hunt tests/sim/test_sim $(HUNT_SECONDS)
+.PHONY: planted-bugs
+dist_noinst_SCRIPTS += tests/sim/hunt
+
 # Fuzz targets: with --enable-fuzzers for a fuzzer, else as tests over their corpus.
 fuzz_programs = tests/fuzz/fuzz_frame tests/fuzz/fuzz_text tests/fuzz/fuzz_raft tests/fuzz/fuzz_wal tests/fuzz/fuzz_segment \
 	tests/fuzz/fuzz_apply

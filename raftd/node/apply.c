@@ -3,6 +3,7 @@
  * Applying an entry: a pure function of the log and the state before it, the same on every replica. Only the answer,
  * for the one node whose client waits, is made beside it.
  */
+#include "common/planted.h"
 #include "raftd/node/internal.h"
 
 #include <string.h>
@@ -138,7 +139,8 @@ static void apply_command(struct node *n, const struct raft_entry *e)
     enum status st = ST_UNKNOWN_METHOD;
     struct kv_header h;
 
-    mvcc_begin(n->options.store, e->index, e->term, c.time_ns);
+    mvcc_begin(n->options.store, e->index, e->term,
+               PLANTED(apply_reads_clock) ? n->options.wall_ns_fn(n->options.arg) : c.time_ns);
     if (is_command && fn) {
         node_get_header(n, &h);
         buf_clear(&n->answer);

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "common/planted.h"
 #include "raftd/node/snapshot.h"
 
 /* etcd: ReqTimeout, 5 s and two elections. */
@@ -241,7 +242,7 @@ void node_step(struct node *n, const struct raft_message *m)
 {
     enum status st;
 
-    if (m->type == RAFT_MSG_APPEND && snapshot_is_installing(n))
+    if (m->type == RAFT_MSG_APPEND && snapshot_is_installing(n) && !PLANTED(append_while_installing))
         return; /* the commit must not pass what is being installed; a lost append is repeated */
     if (members_is_removed(&n->members, m->from))
         return; /* for good: whatever it is after */

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/codec.h"
 #include "common/mem.h"
+#include "common/planted.h"
 
 /* etcd repeats a ReadIndex after 500 ms. */
 #define READ_RETRY_NS (500 * NS_PER_MS)
@@ -28,7 +29,7 @@ void requests_init(struct node *n)
     TAILQ_INIT(&n->ending);
     n->earliest_deadline_ns = INT64_MAX;
     /* Unique over restarts of this member: a start nobody had before. */
-    n->next_request_id = rng_next(&n->rng);
+    n->next_request_id = PLANTED(request_ids_repeat) ? 0 : rng_next(&n->rng);
     n->next_context = rng_next(&n->rng) | 1;
 }
 
@@ -225,13 +226,17 @@ static void send_reads(struct node *n)
 {
     struct node_request *r;
 
-    if (n->read_context && n->now_ns < n->read_retry_at_ns)
+    if (n->read_context && n->now_ns < n->read_retry_at_ns) {
+        while (PLANTED(read_joins_attempt) && (r = TAILQ_FIRST(&n->reading)))
+            request_move(&n->asked, r);
         return;
+    }
     if (TAILQ_EMPTY(&n->reading) && TAILQ_EMPTY(&n->asked)) {
         n->read_context = 0;
         return;
     }
-    n->read_context = n->next_context++;
+    if (!PLANTED(read_context_reused) || !n->read_context)
+        n->read_context = n->next_context++;
     if (raft_read_index(n->raft, n->read_context) != ST_OK) {
         n->read_context = 0; /* no leader: again at the next run */
         return;
@@ -272,7 +277,7 @@ void requests_on_applied(struct node *n, raft_index applied)
     struct node_request *r;
 
     /* Read points never go down, so the list is in order. */
-    while ((r = TAILQ_FIRST(&n->reached)) && r->index <= applied)
+    while ((r = TAILQ_FIRST(&n->reached)) && (r->index <= applied || PLANTED(read_before_applied)))
         request_finish(n, r, ST_OK, slice_of(NULL, 0));
 }
 

@@ -7,6 +7,7 @@
 
 #include "common/crc32c.h"
 #include "common/mem.h"
+#include "common/planted.h"
 #include "mvcc/transfer.h"
 #include "raftd/node/internal.h"
 
@@ -113,7 +114,8 @@ static void sender_aim(struct node *n, struct snapshot_sender *s)
 {
     s->index = mvcc_applied_index(n->options.store);
     s->log_term = raft_term_at(n->raft, s->index);
-    s->revision = mvcc_revision(n->options.store);
+    if (!PLANTED(snapshot_index_ahead) || !s->extensions)
+        s->revision = mvcc_revision(n->options.store);
     buf_clear(&s->state);
     node_encode_state(n, &s->state);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "common/mem.h"
+#include "common/planted.h"
 #include "raftd/node/snapshot.h"
 
 /* Make room at the end of a queue that lives in held[from..to): move down, else grow. */
@@ -48,7 +49,7 @@ void storage_hold(struct node *n, const struct raft_message *m)
     INVARIANT(m->entry_count == 0);
     n->held = queue_room(n->held, &n->held_from, &n->held_to, &n->held_cap, sizeof *n->held);
     h = &n->held[n->held_to++];
-    h->ticket = n->last_ticket;
+    h->ticket = n->last_ticket - (PLANTED(held_for_earlier_ticket) && n->last_ticket ? 1 : 0);
     h->message = *m;
 }
 
@@ -152,7 +153,7 @@ void storage_forget(struct node *n)
     raft_get_status(n->raft, &st);
     raft_compact(n->raft, forgettable(n, &st));
     raft_get_status(n->raft, &st);
-    keep = lower(st.first - 1, n->sealed_index);
+    keep = PLANTED(log_freed_before_checkpoint) ? st.first - 1 : lower(st.first - 1, n->sealed_index);
     if (keep <= n->released_index)
         return;
     term = keep == n->sealed_index ? n->sealed_term : raft_term_at(n->raft, keep);

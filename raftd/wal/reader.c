@@ -9,6 +9,7 @@
 
 #include "common/codec.h"
 #include "common/mem.h"
+#include "common/planted.h"
 
 /* What is known while reading. */
 struct reading {
@@ -100,7 +101,7 @@ static enum status take_entry(struct reading *r, const struct record *rec, struc
     if (index <= r->base || index > r->base + s->entry_count + 1) {
         drop_last_entries(s, 0);
         r->base = index - 1;
-    } else {
+    } else if (!PLANTED(log_tail_comes_back)) {
         drop_last_entries(s, index - r->base - 1);
     }
     e = raft_entry_new(RAFT_ENTRY_NORMAL, (uint32_t)reader_left(&in));
@@ -108,6 +109,11 @@ static enum status take_entry(struct reading *r, const struct record *rec, struc
     e->term = term;
     e->index = index;
     put_bytes(e->data, in.next, reader_left(&in));
+    if (PLANTED(log_tail_comes_back) && index <= r->base + s->entry_count) {
+        raft_entry_unref(s->entries[index - r->base - 1]);
+        s->entries[index - r->base - 1] = e;
+        return ST_OK;
+    }
     s->entries = mem_grow(s->entries, &s->entry_cap, s->entry_count + 1, sizeof *s->entries);
     s->entries[s->entry_count++] = e;
     return ST_OK;
@@ -155,7 +161,7 @@ static enum status take_record(struct reading *r, const struct record *rec, stru
         if (in.bad)
             return damage(r, seg, at, "a record is too short");
         if (rec->type == RECORD_HARD)
-            r->s.hard = (struct raft_hard_state){a, b, c};
+            r->s.hard = PLANTED(log_old_hard_state) && r->s.hard.term ? r->s.hard : (struct raft_hard_state){a, b, c};
         else
             begin_behind(r, a, b, c);
         return ST_OK;

@@ -15,6 +15,7 @@
 
 #include "common/codec.h"
 #include "common/mem.h"
+#include "common/planted.h"
 #include "raftd/wal/writer.h"
 
 /* What the loop asked for, in order; `end` is where its bytes end in the queue. */
@@ -150,7 +151,7 @@ static void write_queue(struct wal *w, struct queue *q)
         ticket = o->ticket;
     }
     write_run(w, q, from, q->count);
-    if (sync)
+    if (sync && !PLANTED(log_ack_before_sync))
         wal_writer_sync(&w->writer);
     collect_stats(w);
     set_durable(w, ticket);

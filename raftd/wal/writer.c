@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/codec.h"
 #include "common/mem.h"
+#include "common/planted.h"
 #include "common/rng.h"
 
 #define NEW_NAME        "new.tmp"
@@ -103,8 +104,12 @@ static void write_empty(struct writer *w, enum record_type type)
 static void sync_file(struct writer *w)
 {
     int64_t started = clock_monotonic_ns();
+    int error;
 
-    must(w, "sync", w->options->disk->ops->sync(w->file));
+    error = w->options->disk->ops->sync(w->file);
+    if (error && PLANTED(log_sync_retried))
+        error = w->options->disk->ops->sync(w->file);
+    must(w, "sync", error);
     w->sync_ns = clock_monotonic_ns() - started;
     if (w->sync_ns > w->sync_ns_max)
         w->sync_ns_max = w->sync_ns;
@@ -246,7 +251,8 @@ static void open_segment(struct writer *w, uint64_t need)
     must_for(w, seg.name, "write of the header", 0, ops->write(f, 0, header, sizeof header));
     must_for(w, seg.name, "sync of the header", 0, ops->sync(f));
     must_for(w, seg.name, "rename", 0, ops->rename(w->options->disk, NEW_NAME, seg.name));
-    must_for(w, seg.name, "sync of the directory", 0, ops->sync_dir(w->options->disk));
+    if (!PLANTED(log_name_not_synced))
+        must_for(w, seg.name, "sync of the directory", 0, ops->sync_dir(w->options->disk));
     s->begin_sequence = seg.header.begin_sequence;
     seg.end = seg.torn_end = SEGMENT_HEADER_BYTES;
     s->segments = mem_grow(s->segments, &s->segment_cap, s->segment_count + 1, sizeof seg);
@@ -317,6 +323,8 @@ void wal_writer_release(struct writer *w, raft_index index, raft_term term)
     wal_record_set_flags(record, RECORD_BATCH_ENDS);
     wal_writer_write(w, record, wal_record_size(record));
     w->drop_later = true;
+    if (PLANTED(log_dropped_before_release))
+        drop_segments(w);
 }
 
 /* ---- begin and end ---- */
@@ -348,7 +356,8 @@ static void continue_segment(struct writer *w)
     must_for(w, seg->name, "open", 0, ops->open(w->options->disk, seg->name, 0, &w->file));
     w->offset = seg->end;
     w->room = seg->header.size;
-    write_zeroes(w, seg->name, w->file, seg->end, seg->torn_end);
+    if (!PLANTED(log_remains_kept))
+        write_zeroes(w, seg->name, w->file, seg->end, seg->torn_end);
     sync_file(w);
     seg->torn_end = seg->end;
 }
@@ -373,7 +382,7 @@ void wal_writer_start(struct writer *w, const struct wal_options *options, struc
         open_segment(w, 0);
         return;
     }
-    if (state->segment_count > 1 && !last_segment(w)[-1].closed)
+    if (state->segment_count > 1 && !last_segment(w)[-1].closed && !PLANTED(log_roll_not_finished))
         finish_roll(w);
     continue_segment(w);
     drop_segments(w);

@@ -23,7 +23,7 @@ static void crash(struct run *run, struct sim_member *m)
 {
     if (!m->up)
         return;
-    member_crash(m, (enum member_end)rng_below(&run->world.rng, 3));
+    member_crash(m, (enum member_end)rng_below(&run->world.rng, MEMBER_ENDS));
     world_at(&run->world, run->world.now_ns + world_between(&run->world, 0, run->outage_ns), on_restart, run, m->number, m->life,
              NULL, 0);
 }

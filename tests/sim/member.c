@@ -415,6 +415,11 @@ void member_crash(struct sim_member *m, enum member_end how)
         memory_disk_fail_at(m->disk, 1 + (unsigned)rng_below(&s->world->rng, 6), EIO);
         wal_step(m->wal);
     }
+    if (how == MEMBER_SYNC_FAILS && !setjmp(m->on_failure)) {
+        memory_disk_fail_sync(m->disk);
+        wal_step(m->wal);
+        SIM_CHECK(!memory_disk_has_dropped(m->disk), "fail-stop: member %u goes on after a sync failed", m->number);
+    }
     left = how == MEMBER_KILLED ? memory_disk_after_kill(m->disk) : memory_disk_after_power_cut(m->disk, &s->world->rng);
     memory_disk_fail_at(m->disk, 0, 0);
     end_storage(m);

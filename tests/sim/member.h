@@ -71,7 +71,7 @@ void member_world_init(struct member_world *s, struct world *w, unsigned count, 
 void member_world_fini(struct member_world *s);
 
 void member_start(struct sim_member *m);
-enum member_end { MEMBER_KILLED, MEMBER_POWER_CUT, MEMBER_POWER_CUT_WRITING };
+enum member_end { MEMBER_KILLED, MEMBER_POWER_CUT, MEMBER_POWER_CUT_WRITING, MEMBER_SYNC_FAILS, MEMBER_ENDS };
 void member_crash(struct sim_member *m, enum member_end how);
 /* After anything was done to its node. */
 void member_run(struct sim_member *m);

@@ -6,6 +6,7 @@
  *     test_sim SEED               that one, telling what happens
  *     test_sim FIRST COUNT        so many, from the first on
  *
+ *     -b NAME     with that planted bug (a build with --enable-planted-bugs), and never the kept seeds; -l names them
  *     -j N        in so many processes (default: 2)
  *     -k          go on after a seed that fails
  *     -p          tell how far it is
@@ -13,9 +14,11 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/planted.h"
 #include "tests/sim/workers.h"
 
 #define CHECK_SEEDS 500
@@ -82,9 +85,42 @@ static int check(struct workers_options *o)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: test_sim [-k] [-p] [-j N] [-t SECONDS] [SEED | FIRST COUNT]\n");
+    fprintf(stderr, "usage: test_sim [-k] [-p] [-b NAME] [-j N] [-t SECONDS] [SEED | FIRST COUNT]\n       test_sim -l\n");
     return 2;
 }
+
+#ifdef PLANTED_BUGS
+
+static bool plant(const char *name)
+{
+    size_t len = strlen(command);
+
+    snprintf(command + len, sizeof command - len, " -b %s", name);
+    return planted_switch_on(name);
+}
+
+static int list_bugs(void)
+{
+    for (unsigned i = 1; i < PLANTED_COUNT; i++)
+        printf("%s|%s|%s\n", planted_rows[i].name, planted_rows[i].what, planted_rows[i].origin);
+    return 0;
+}
+
+#else
+
+static bool plant(const char *name)
+{
+    (void)name;
+    fprintf(stderr, "test_sim: this build has no planted bugs\n");
+    return false;
+}
+
+static int list_bugs(void)
+{
+    return plant("") ? 0 : 2;
+}
+
+#endif
 
 int main(int argc, char **argv)
 {
@@ -94,9 +130,13 @@ int main(int argc, char **argv)
     int c;
 
     snprintf(command, sizeof command, "%s", argv[0]);
-    while ((c = getopt(argc, argv, "j:kpt:")) != -1) {
+    while ((c = getopt(argc, argv, "b:j:klpt:")) != -1) {
         if (c == 'j')
             o.jobs = (unsigned)strtoul(optarg, NULL, 10);
+        else if (c == 'b' && plant(optarg))
+            ;
+        else if (c == 'l')
+            return list_bugs();
         else if (c == 'k')
             o.keep_going = true;
         else if (c == 'p')

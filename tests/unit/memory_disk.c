@@ -52,6 +52,7 @@ struct memory_disk {
     struct memory_file *files; /* open or not: all of them go with the disk */
     unsigned calls, writes, fail_in;
     int fail_error;
+    bool fail_sync, dropped;
     uint64_t size;
 };
 
@@ -297,6 +298,22 @@ static int memory_truncate(struct disk_file *base, uint64_t len)
     return error ? error : memory_resize(f, len);
 }
 
+/* Write by write, where some were dropped: they are seen and never become durable. */
+static void make_durable(struct memory_disk *d, struct memory_inode *inode)
+{
+    if (!d->dropped) {
+        content_copy(&inode->durable, &inode->seen);
+        return;
+    }
+    for (size_t i = 0; i < d->change_count; i++) {
+        const struct change *c = &d->changes[i];
+        if (c->inode == inode && c->data)
+            content_write(&inode->durable, c->offset, c->data, c->len);
+        else if (c->inode == inode)
+            content_resize(&inode->durable, c->len);
+    }
+}
+
 static int memory_sync(struct disk_file *base)
 {
     struct memory_file *f = (struct memory_file *)base;
@@ -306,7 +323,10 @@ static int memory_sync(struct disk_file *base)
 
     if (error)
         return error;
-    content_copy(&f->inode->durable, &f->inode->seen);
+    if (d->fail_sync)
+        d->dropped = true;
+    else
+        make_durable(d, f->inode);
     for (size_t i = 0; i < d->change_count; i++) {
         if (d->changes[i].inode == f->inode)
             free(d->changes[i].data);
@@ -314,7 +334,9 @@ static int memory_sync(struct disk_file *base)
             d->changes[keep++] = d->changes[i];
     }
     d->change_count = keep;
-    return 0;
+    error = d->fail_sync ? -EIO : 0;
+    d->fail_sync = false;
+    return error;
 }
 
 static int memory_size(struct disk_file *base, uint64_t *ret_size)
@@ -447,6 +469,16 @@ void memory_disk_fail_at(struct disk *d, unsigned n, int error)
 {
     disk_of(d)->fail_in = n;
     disk_of(d)->fail_error = error;
+}
+
+void memory_disk_fail_sync(struct disk *d)
+{
+    disk_of(d)->fail_sync = true;
+}
+
+bool memory_disk_has_dropped(const struct disk *d)
+{
+    return disk_of(d)->dropped;
 }
 
 void memory_disk_set_size(struct disk *d, uint64_t bytes)

@@ -8,6 +8,7 @@
 #ifndef TESTS_UNIT_MEMORY_DISK_H
 #define TESTS_UNIT_MEMORY_DISK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/rng.h"
@@ -23,6 +24,13 @@ unsigned memory_disk_changes(const struct disk *d);
 
 /* From now on, the n-th call (1: the next) and all after it fail with -error. 0: none. */
 void memory_disk_fail_at(struct disk *d, unsigned n, int error);
+
+/*
+ * The next sync fails once, and drops what it was to store, as Linux does: it is seen until the power goes, and no later sync stores
+ * it.
+ */
+void memory_disk_fail_sync(struct disk *d);
+bool memory_disk_has_dropped(const struct disk *d);
 
 /* The disk holds so many bytes from now on: what would grow beyond fails with ENOSPC. UINT64_MAX: no end. */
 void memory_disk_set_size(struct disk *d, uint64_t bytes);
