@@ -44,7 +44,7 @@ struct sim_member {
     jmp_buf on_failure;
     /* of this life, for the rules */
     raft_index checkpoint; /* of its store, durable */
-    raft_index checked_commit;
+    raft_index checked_commit, elected_commit;
     raft_term checked_leader_term;
     mvcc_rev checked_revision;
     unsigned led_ticks, silent_ticks[WORLD_NODES_MAX];

@@ -101,12 +101,24 @@ static void check_leader(struct sim_member *m)
         return;
     m->checked_leader_term = core->term;
     m->led_ticks = 0;
+    m->elected_commit = core->log.commit;
     r->leaders = room(r->leaders, &r->leaders_cap, core->term, sizeof *r->leaders);
     r->elections += !r->leaders[core->term];
     SIM_CHECK(!r->leaders[core->term] || r->leaders[core->term] == core->options.id,
               "election safety: two leaders of term %llu", NUMBER(core->term));
     r->leaders[core->term] = core->options.id;
     check_completeness(m);
+}
+
+/* Raft 5.4.2: what a leader commits ends with an entry of its own term. */
+static void check_own_commit(const struct sim_member *m)
+{
+    const struct raft *core = m->node->raft;
+
+    if (core->role == RAFT_LEADER && core->log.commit > m->elected_commit)
+        SIM_CHECK(raft_log_term(&core->log, core->log.commit) == core->term,
+                  "commitment: member %u commits up to entry %llu of term %llu as the leader of term %llu", m->number,
+                  NUMBER(core->log.commit), NUMBER(raft_log_term(&core->log, core->log.commit)), NUMBER(core->term));
 }
 
 /* Two entries of one index and term are the same, and so is all before them. */
@@ -296,6 +308,7 @@ void rules_on_run(struct sim_member *m)
     note_checkpoint(m);
     check_committed(m);
     check_leader(m);
+    check_own_commit(m);
     check_revision(m);
 }
 

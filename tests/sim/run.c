@@ -145,8 +145,8 @@ static void storm(struct run *run)
     w->delay_tail_ns = world_between(w, w->delay_ns, 15 * tick);
     run->members.slow_disk = world_chance(w, 300) ? 30 : 0;
     run->think_ns = tick * 3 / 2;
-    run->fault_ns = 100 * tick / world_between(w, 1, 6);
-    run->outage_ns = 50 * tick;
+    run->fault_ns = (world_chance(w, 200) ? 12 : 100 / world_between(w, 1, 6)) * tick; /* some: again and again during elections */
+    run->outage_ns = (world_chance(w, 300) ? 10 : 50) * tick;
     live(run, world_between(w, 150, 300) * tick);
 }
 
