@@ -88,6 +88,38 @@ static void publish(struct run *run, struct sim_member *m)
     buf_fini(&b);
 }
 
+/* ---- membership ---- */
+
+static void change_members(struct run *run, struct sim_member *m)
+{
+    static const enum member_change_kind kinds[] = {MEMBER_ADD,     MEMBER_ADD_LEARNER, MEMBER_ADD_LEARNER, MEMBER_PROMOTE,
+                                                    MEMBER_PROMOTE, MEMBER_PROMOTE,     MEMBER_REMOVE,      MEMBER_REMOVE,
+                                                    MEMBER_UPDATE};
+    char url[40], *urls[1] = {url};
+    struct member_change change;
+
+    if (run->members.count == run->members.founders || !m->up || m->paused_until_ns > run->world.now_ns)
+        return;
+    change.kind = kinds[rng_below(&run->world.rng, sizeof kinds / sizeof *kinds)];
+    change.id = 1 + rng_below(&run->world.rng, run->members.count);
+    change.peer_urls = urls;
+    change.peer_url_count = change.kind == MEMBER_REMOVE || change.kind == MEMBER_PROMOTE ? 0 : 1;
+    snprintf(url, sizeof url, "http://a.member:%llu", 1000 + (unsigned long long)rng_below(&run->world.rng, 1000));
+    sim_trace(&run->members, "%u is asked for change %d of %llu", m->number, (int)change.kind, (unsigned long long)change.id - 1);
+    if (node_change_members(m->node, &change, member_now(m) + client_wait_ns(run), on_published, NULL, NULL) == ST_OK)
+        member_run(m);
+}
+
+static void transfer_leader(struct run *run, struct sim_member *m)
+{
+    uint64_t to = 1 + rng_below(&run->world.rng, run->members.count);
+
+    if (!m->up || m->paused_until_ns > run->world.now_ns)
+        return;
+    if (node_transfer_leader(m->node, to, member_now(m) + client_wait_ns(run), on_published, NULL, NULL) == ST_OK)
+        member_run(m);
+}
+
 /* ---- chance ---- */
 
 static const struct fault {
@@ -95,7 +127,7 @@ static const struct fault {
     void (*fn)(struct run *run, struct sim_member *victim);
 } faults[] = {
     {30, crash},    {10, crash_all}, {20, separate}, {20, join},
-    {10, pause_member}, {5, stall_disk}, {10, publish},
+    {10, pause_member}, {5, stall_disk}, {10, publish}, {15, change_members}, {5, transfer_leader},
 };
 
 /* Any member, or the one that it hurts most. */

@@ -327,6 +327,7 @@ void member_start(struct sim_member *m)
                              .inflight_messages_max = s->inflight_messages_max,
                              .random_seed = rng_next(&s->world->rng),
                              .limits = {.txn_ops_max = TXN_OPS_MAX},
+                             .learners_max = 2,
                              .store_options = store,
                              .dir = &m->store_dir,
                              .snapshot_count = s->snapshot_count,
@@ -434,6 +435,17 @@ void member_crash(struct sim_member *m, enum member_end how)
 
 /* ---- all of them ---- */
 
+bool member_is_in(const struct sim_member *m)
+{
+    const struct member_world *s = m->shared;
+    const struct sim_member *newest = NULL;
+
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->members[i].up && (!newest || mvcc_applied_index(s->members[i].store) > mvcc_applied_index(newest->store)))
+            newest = &s->members[i];
+    return newest && members_look_up(node_members(newest->node), m->number + 1);
+}
+
 static void empty_dir(const char *path)
 {
     DIR *dir = opendir(path);
@@ -454,16 +466,19 @@ static void empty_dir(const char *path)
     rmdir(path);
 }
 
-void member_world_init(struct member_world *s, struct world *w, unsigned count, const char *dir)
+void member_world_init(struct member_world *s, struct world *w, unsigned founders, unsigned others, const char *dir)
 {
-    *s = (struct member_world){.world = w, .count = count, .tick_ns = 20 * NS_PER_MS,
+    char url[40], *urls[] = {url};
+
+    *s = (struct member_world){.world = w, .count = founders + others, .founders = founders, .tick_ns = 20 * NS_PER_MS,
                                .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX,
                                .snapshot_count = UINT64_MAX / 4, .window_bytes_max = SIZE_MAX, .snapshot_chunk_bytes = 4096};
     w->deliver_fn = on_message;
     w->deliver_arg = s;
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < s->count; i++) {
         struct sim_member *m = &s->members[i];
-        SIM_CHECK(members_add(&s->initial, i + 1, "", NULL, 0) == ST_OK, "members");
+        snprintf(url, sizeof url, "http://a.member:%u", i + 1);
+        SIM_CHECK(i >= founders || members_add(&s->initial, i + 1, "", urls, 1) == ST_OK, "members");
         m->shared = s;
         m->number = i;
         m->tick = i;

@@ -47,13 +47,15 @@ struct sim_member {
     raft_index checked_commit, elected_commit;
     raft_term checked_leader_term;
     mvcc_rev checked_revision;
+    struct raft_conf checked_conf;
     unsigned led_ticks, silent_ticks[WORLD_NODES_MAX];
 };
 
 /* What all members must agree on. */
 struct member_world {
     struct world *world;
-    unsigned count;
+    unsigned count;    /* of all that run */
+    unsigned founders; /* of those, the first ones found the cluster; the others may become members */
     struct sim_member members[WORLD_NODES_MAX];
     struct members initial;
     int64_t tick_ns;
@@ -67,7 +69,7 @@ struct member_world {
     struct rules rules;
 };
 
-void member_world_init(struct member_world *s, struct world *w, unsigned count, const char *dir);
+void member_world_init(struct member_world *s, struct world *w, unsigned founders, unsigned others, const char *dir);
 void member_world_fini(struct member_world *s);
 
 void member_start(struct sim_member *m);
@@ -75,6 +77,8 @@ enum member_end { MEMBER_KILLED, MEMBER_POWER_CUT, MEMBER_POWER_CUT_WRITING, MEM
 void member_crash(struct sim_member *m, enum member_end how);
 /* After anything was done to its node. */
 void member_run(struct sim_member *m);
+/* In the cluster, as who applied most of those that are up knows it. */
+bool member_is_in(const struct sim_member *m);
 /* Its own monotonic clock. */
 int64_t member_now(const struct sim_member *m);
 

@@ -245,6 +245,9 @@ void rules_on_ack(struct sim_member *m)
     raft_index index = mvcc_applied_index(m->store);
     bool there[RAFT_MEMBERS_MAX] = {false};
 
+    /* Which majority it was cannot be told where majorities change. */
+    if (m->shared->founders < m->shared->count)
+        return;
     if (!world_chance(m->shared->world, LOOKS_AT_ACKS) || !rule_entry(&m->shared->rules, index)->term)
         return;
     for (unsigned i = 0; i < core->members.count; i++) {
@@ -271,6 +274,9 @@ static void check_hearing(struct sim_member *m)
     unsigned patience = 2 * core->options.election_ticks + 2;
     bool heard[RAFT_MEMBERS_MAX];
 
+    if (memcmp(&core->conf, &m->checked_conf, sizeof core->conf) != 0)
+        m->led_ticks = 0; /* whoever is new has one election timeout to be heard of */
+    m->checked_conf = core->conf;
     if (core->role != RAFT_LEADER || ++m->led_ticks < patience)
         return;
     for (unsigned i = 0; i < core->members.count; i++)

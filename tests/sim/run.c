@@ -23,8 +23,10 @@ static bool is_at_rest(struct run *run)
         struct raft_status st;
         if (!m->up)
             return false;
+        if (!member_is_in(m))
+            continue;
         node_get_raft_status(m->node, &st);
-        if (i == 0)
+        if (!applied)
             applied = st.applied;
         if (!st.leader || st.applied != st.last || st.applied != applied)
             return false;
@@ -60,14 +62,27 @@ static void come_to_rest(struct run *run, const char *when)
 
 /* ---- equality ---- */
 
+/* Any that is in the cluster, from `from` on. */
+static struct sim_member *some_member(struct run *run, unsigned from)
+{
+    for (unsigned i = 0; i < run->members.count; i++) {
+        struct sim_member *m = &run->members.members[(from + i) % run->members.count];
+        if (member_is_in(m))
+            return m;
+    }
+    sim_fail("a cluster without members");
+}
+
 /* Every replica knows the same of the members. */
 static void check_members(struct run *run, struct sim_member *m, const char *when)
 {
+    struct sim_member *first = some_member(run, 0);
     struct buf one = {0}, other = {0};
 
-    members_encode(node_members(run->members.members[0].node), &one);
+    members_encode(node_members(first->node), &one);
     members_encode(node_members(m->node), &other);
-    SIM_CHECK(slice_equal(buf_slice(&one), buf_slice(&other)), "member %u, %s: knows other names than member 0", m->number, when);
+    SIM_CHECK(slice_equal(buf_slice(&one), buf_slice(&other)), "equal members: %u, %s, knows others than %u", m->number, when,
+              first->number);
     buf_fini(&one);
     buf_fini(&other);
 }
@@ -86,10 +101,12 @@ static void check_equal(struct run *run, uint32_t hash, const char *when)
 {
     for (unsigned i = 0; i < run->members.count; i++) {
         struct sim_member *m = &run->members.members[i];
-        SIM_CHECK(hash_of(m, when) == hash, "member %u, %s: the store differs", i, when);
+        if (!member_is_in(m))
+            continue;
+        SIM_CHECK(hash_of(m, when) == hash, "equal stores: member %u, %s: another hash", i, when);
         check_members(run, m, when);
     }
-    history_check(&run->history, run->members.members[0].store);
+    history_check(&run->history, some_member(run, 0)->store);
 }
 
 /* A healed cluster serves on every member. */
@@ -97,6 +114,8 @@ static void check_service(struct run *run)
 {
     for (unsigned i = 0; i < run->members.count; i++) {
         struct client *c = &run->clients[i % CLIENTS];
+        if (!member_is_in(&run->members.members[i]))
+            continue;
         client_begin(c, &run->members.members[i], OP_PUT);
         member_run(c->member);
         come_to_rest(run, "a write");
@@ -174,7 +193,7 @@ static void finish_run(struct run *run)
     rest(run, "healing");
     rules_compare_logs(&run->members);
     check_service(run);
-    hash = hash_of(&run->members.members[rng_below(&run->world.rng, run->members.count)], "after the last writes");
+    hash = hash_of(some_member(run, (unsigned)rng_below(&run->world.rng, run->members.count)), "after the last writes");
     for (unsigned i = 0; i < run->members.count; i++)
         member_crash(&run->members.members[i], MEMBER_POWER_CUT);
     rest(run, "all of them were restarted");
@@ -230,9 +249,12 @@ static struct run_result result_of(const struct run *run)
 void run_seed(uint64_t seed, const char *dir, bool trace, struct run_result *ret_result)
 {
     struct run *run = calloc(1, sizeof *run);
+    unsigned founders, others;
 
     world_init(&run->world, seed);
-    member_world_init(&run->members, &run->world, draw_count(&run->world), dir);
+    founders = draw_count(&run->world);
+    others = world_chance(&run->world, 400) ? (unsigned)world_between(&run->world, 1, 3) : 0;
+    member_world_init(&run->members, &run->world, founders, others, dir);
     run->members.trace = trace;
     draw_limits(run);
     for (unsigned i = 0; i < run->members.count; i++)
