@@ -222,11 +222,29 @@ void client_begin(struct client *c, struct sim_member *m, enum op_kind kind)
         finish(c, state_of(st));
 }
 
+/* Any, or one that takes itself for the leader: there may be two. */
+static struct sim_member *draw_member(struct run *run)
+{
+    struct member_world *s = &run->members;
+    unsigned from = (unsigned)rng_below(&run->world.rng, s->count);
+
+    if (world_chance(&run->world, 300))
+        for (unsigned i = 0; i < s->count; i++) {
+            struct sim_member *m = &s->members[(from + i) % s->count];
+            struct raft_status st = {0};
+            if (m->up)
+                node_get_raft_status(m->node, &st);
+            if (st.role == RAFT_LEADER)
+                return m;
+        }
+    return &s->members[from];
+}
+
 static void next_op(void *arg, unsigned number, uint64_t epoch, const uint8_t *bytes, size_t len)
 {
     struct run *run = arg;
     struct client *c = &run->clients[number];
-    struct sim_member *m = &run->members.members[rng_below(&run->world.rng, run->members.count)];
+    struct sim_member *m = draw_member(run);
 
     (void)bytes;
     (void)len;

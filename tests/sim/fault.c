@@ -127,7 +127,7 @@ static const struct fault {
     void (*fn)(struct run *run, struct sim_member *victim);
 } faults[] = {
     {30, crash},    {10, crash_all}, {20, separate}, {20, join},
-    {10, pause_member}, {5, stall_disk}, {10, publish}, {15, change_members}, {5, transfer_leader},
+    {20, pause_member}, {15, stall_disk}, {10, publish}, {15, change_members}, {5, transfer_leader},
 };
 
 /* Any member, or the one that it hurts most. */

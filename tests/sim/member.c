@@ -292,6 +292,7 @@ void member_run(struct sim_member *m)
 {
     struct world *w = m->shared->world;
 
+    rules_before_run(m);
     node_run(m->node);
     rules_on_run(m);
     if (m->log_step_due || !wal_wants_step(m->wal))

@@ -47,7 +47,9 @@ struct sim_member {
     raft_index checked_commit, elected_commit;
     raft_term checked_leader_term;
     mvcc_rev checked_revision;
-    struct raft_conf checked_conf;
+    enum raft_role checked_role;
+    raft_term checked_term;
+    struct raft_conf checked_conf, ran_conf;
     unsigned led_ticks, silent_ticks[WORLD_NODES_MAX];
 };
 

@@ -15,6 +15,7 @@
 
 /* Reading a disk is dear: of a thousand occasions so many are looked at. */
 #define LOOKS_AT_SENDS 15
+#define LOOKS_AT_OTHERS 2
 #define LOOKS_AT_ACKS 15
 #define LOOKS_AT_LOGS 5 /* of the ticks */
 
@@ -119,6 +120,58 @@ static void check_own_commit(const struct sim_member *m)
         SIM_CHECK(raft_log_term(&core->log, core->log.commit) == core->term,
                   "commitment: member %u commits up to entry %llu of term %llu as the leader of term %llu", m->number,
                   NUMBER(core->log.commit), NUMBER(raft_log_term(&core->log, core->log.commit)), NUMBER(core->term));
+}
+
+static bool holds(const struct sim_member *m, raft_index index, raft_term term)
+{
+    /* Of one that is down nothing is known here: rules_on_ack reads its disk. */
+    return !m->up || index <= log_of(m)->snapshot_index || raft_log_term(log_of(m), index) == term;
+}
+
+static bool majority_holds(const struct member_world *s, const raft_id *voters, unsigned count, raft_index index, raft_term term)
+{
+    unsigned holding = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        holding += holds(&s->members[voters[i] - 1], index, term);
+    return !count || 2 * holding > count;
+}
+
+/* What a leader newly takes for committed, a majority of its voters holds. Counted here, not by the core. */
+static void check_quorum(struct sim_member *m, raft_index commit_before)
+{
+    const struct raft *core = m->node->raft;
+    const struct raft_conf *c = &core->conf;
+    bool same_conf = memcmp(c, &m->ran_conf, sizeof *c) == 0;
+    raft_term term = raft_log_term(&core->log, core->log.commit);
+
+    m->ran_conf = *c;
+    if (core->role != RAFT_LEADER || core->log.commit <= commit_before || !same_conf || core->log.commit <= m->elected_commit)
+        return;
+    SIM_CHECK(majority_holds(m->shared, c->voters, c->voter_count, core->log.commit, term) &&
+                  majority_holds(m->shared, c->outgoing, c->outgoing_count, core->log.commit, term),
+              "commitment: member %u commits entry %llu of term %llu, and no majority of the voters holds it", m->number,
+              NUMBER(core->log.commit), NUMBER(term));
+}
+
+/* Thesis 4.1, and raft-dev of July 2015: one change at a time, and none before the leader committed in its term. */
+static void check_conf_entries(const struct sim_member *m)
+{
+    const struct raft *core = m->node->raft;
+    const struct raft_log *l = &core->log;
+    unsigned own = 0;
+
+    if (core->role != RAFT_LEADER)
+        return;
+    for (raft_index i = l->applied + 1; i <= raft_log_last(l); i++) {
+        const struct raft_entry *e = *raft_log_slot(l, i);
+        if (e->type != RAFT_ENTRY_CONF || e->term != core->term)
+            continue;
+        own++;
+        SIM_CHECK(raft_log_term(l, l->commit) == core->term,
+                  "membership: member %u changes it in term %llu before it committed in that term", m->number, NUMBER(core->term));
+    }
+    SIM_CHECK(own <= 1, "membership: member %u has %u changes under way", m->number, own);
 }
 
 /* Two entries of one index and term are the same, and so is all before them. */
@@ -235,7 +288,7 @@ void rules_on_send(struct sim_member *m, const struct raft_message *message)
     note_checkpoint(m);
     if (promises && world_chance(m->shared->world, LOOKS_AT_SENDS))
         check_promise(m, message);
-    if (message->type == RAFT_MSG_APPEND && world_chance(m->shared->world, LOOKS_AT_SENDS))
+    if (world_chance(m->shared->world, message->type == RAFT_MSG_APPEND ? LOOKS_AT_SENDS : LOOKS_AT_OTHERS))
         check_stored(m);
 }
 
@@ -306,15 +359,39 @@ void rules_on_start(struct sim_member *m)
     m->checked_commit = 0;
     m->checked_leader_term = 0;
     m->checked_revision = 0;
+    m->checked_role = RAFT_FOLLOWER;
+    m->checked_term = 0;
+    m->elected_commit = 0;
     memset(m->silent_ticks, 0, sizeof m->silent_ticks);
+}
+
+/* Who asks for votes has one, by all the changes that it knows to be committed. */
+void rules_before_run(struct sim_member *m)
+{
+    const struct raft *core = m->node->raft;
+    bool asks = core->role == RAFT_PRE_CANDIDATE || core->role == RAFT_CANDIDATE;
+    bool begins = asks && (core->role != m->checked_role || core->term != m->checked_term);
+
+    m->checked_role = core->role;
+    m->checked_term = core->term;
+    if (!begins)
+        return;
+    SIM_CHECK(raft_conf_is_voter(&core->conf, core->options.id), "membership: member %u asks for votes and has none", m->number);
+    for (raft_index i = core->log.applied + 1; i <= core->log.commit; i++)
+        SIM_CHECK((*raft_log_slot(&core->log, i))->type != RAFT_ENTRY_CONF,
+                  "membership: member %u asks for votes before it applied the committed change %llu", m->number, NUMBER(i));
 }
 
 void rules_on_run(struct sim_member *m)
 {
+    raft_index commit_before = m->checked_commit;
+
     note_checkpoint(m);
     check_committed(m);
     check_leader(m);
     check_own_commit(m);
+    check_quorum(m, commit_before);
+    check_conf_entries(m);
     check_revision(m);
 }
 

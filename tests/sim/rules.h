@@ -33,6 +33,8 @@ void rules_fini(struct rules *r);
 
 /* A member was born: it knows nothing yet. */
 void rules_on_start(struct sim_member *m);
+/* Before it runs, after what it heard. */
+void rules_before_run(struct sim_member *m);
 /* After it ran. */
 void rules_on_run(struct sim_member *m);
 /* After a tick of its core. */

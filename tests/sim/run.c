@@ -162,7 +162,7 @@ static void storm(struct run *run)
     w->repeat = world_chance(w, 500) ? (unsigned)rng_below(&w->rng, 300) : 0;
     w->delay_ns = world_between(w, tick / 200, tick / 2);
     w->delay_tail_ns = world_between(w, w->delay_ns, 15 * tick);
-    run->members.slow_disk = world_chance(w, 300) ? 30 : 0;
+    run->members.slow_disk = world_chance(w, 300) ? (unsigned)world_between(w, 30, 300) : 0;
     run->think_ns = tick * 3 / 2;
     run->fault_ns = (world_chance(w, 200) ? 12 : 100 / world_between(w, 1, 6)) * tick; /* some: again and again during elections */
     run->outage_ns = (world_chance(w, 300) ? 10 : 50) * tick;

@@ -19,7 +19,7 @@
 #include "common/clock.h"
 
 #define JOBS_MAX 64
-#define SEED_CPU_SECONDS 60 /* more is a loop that does not end */
+#define SEED_CPU_SECONDS 10 /* more is a loop that does not end */
 #define PROGRESS_NS (10 * NS_PER_S)
 
 /* What a worker shares with its parent. */
