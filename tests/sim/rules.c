@@ -239,11 +239,13 @@ static struct wal_state durable_log(struct sim_member *m)
     return state;
 }
 
+/* Of what its memory has forgotten the term is not known any more: 0. */
 static bool disk_has(const struct sim_member *m, const struct wal_state *w, raft_index index, raft_term term)
 {
     if (index <= w->begin_index || index <= m->checkpoint)
         return true;
-    return index <= w->begin_index + w->entry_count && w->entries[index - w->begin_index - 1]->term == term;
+    return index <= w->begin_index + w->entry_count &&
+           (!term || w->entries[index - w->begin_index - 1]->term == term);
 }
 
 static void check_promise(struct sim_member *m, const struct raft_message *message)
