@@ -45,6 +45,7 @@
 #define MEMBERS_MAX (RAFT_VOTERS_MAX + RAFT_LEARNERS_MAX)
 #define MEMBER_URLS_MAX 8u                            /* of one kind, of one member */
 #define MEMBER_URL_BYTES_MAX 300u
+#define MEMBER_NAME_BYTES_MAX 1024u                   /* --name */
 #define MEMBERS_REMOVED_MAX 20000u                    /* ids that are remembered for ever: then no member can be removed */
 #define LEARNERS_MAX_DEFAULT 1                        /* etcd's --max-learners */
 #define RAFT_WINDOW_BYTES_MAX (128u * 1024u * 1024u)  /* entries kept for members that are behind: above it the older half goes */
@@ -56,7 +57,7 @@
 /* Snapshots between members (raftd/node/snapshot.c). */
 #define SNAPSHOT_CHUNK_BYTES (256u * 1024u)           /* of records in a message, about; at least one record */
 #define SNAPSHOT_CHUNK_RECORDS 1024u                  /* likewise: what is read in one turn of the loop */
-#define SNAPSHOT_STATE_BYTES_MAX (8u * 1024u * 1024u) /* what is stored beside the keys: above it nothing is sent, with a warning */
+#define SNAPSHOT_STATE_BYTES_MAX (1024u * 1024u)      /* what is stored beside the keys; members.c proves it */
 #define SNAPSHOT_WINDOW 4u                            /* unanswered messages of a transfer */
 #define SNAPSHOT_TRANSFERS_MAX 2u                     /* that a leader has under way; other members wait */
 

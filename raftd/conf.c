@@ -259,6 +259,8 @@ static enum status check_rules(const struct conf *c, int argc, char **argv, stru
         return error_set(ret_error, ST_BAD_ARGUMENT, "--pre-vote: it cannot be switched off");
     if (!*f->name || strpbrk(f->name, ",=/"))
         return error_set(ret_error, ST_BAD_ARGUMENT, "--name: \"%s\" is empty or holds one of , = /", f->name);
+    if (strlen(f->name) > MEMBER_NAME_BYTES_MAX)
+        return error_set(ret_error, ST_BAD_ARGUMENT, "--name: %zu bytes, more than %u", strlen(f->name), MEMBER_NAME_BYTES_MAX);
     for (const char *p = f->name; *p; p++)
         if ((unsigned char)*p < ' ' || *p == 0x7f) /* it stands in log lines, and one line is one event */
             return error_set(ret_error, ST_BAD_ARGUMENT, "--name: holds a control character at byte %d", (int)(p - f->name));

@@ -10,6 +10,7 @@ pytest_files = \
 	tests/cluster/test_full_disk.py \
 	tests/cluster/test_handshake.py \
 	tests/cluster/test_hash.py \
+	tests/cluster/test_interrupted_snapshot.py \
 	tests/cluster/test_leader.py \
 	tests/cluster/test_long_ranges.py \
 	tests/cluster/test_membership.py \

@@ -50,7 +50,7 @@ static enum status apply_publish(struct node *n, const struct kv_header *h, stru
 
     (void)h;
     (void)out;
-    if (!known || m->n_client_urls > MEMBER_URLS_MAX)
+    if (!known || !member_texts_fit(m->name, m->client_urls, m->n_client_urls))
         return ST_BAD_MESSAGE;
     /* Whoever comes with another data directory has forgotten what the member promised. */
     if (known->incarnation && m->incarnation && known->incarnation != m->incarnation)

@@ -173,6 +173,27 @@ void member_set_name(struct member *m, const char *name)
     free(old);
 }
 
+/*
+ * So the state beside the keys fits one message, whatever members and clients do: a member with all its texts, each behind a tag and a
+ * length; ids of those who are gone, packed; what there is of a configuration, four lists of ids.
+ */
+#define FIELD_BYTES_MAX 8u
+#define NUMBER_BYTES_MAX (FIELD_BYTES_MAX + 10u)
+#define MEMBER_BYTES_MAX                                                                                                        \
+    (2 * MEMBER_URLS_MAX * (MEMBER_URL_BYTES_MAX + FIELD_BYTES_MAX) + MEMBER_NAME_BYTES_MAX + FIELD_BYTES_MAX + 4 * NUMBER_BYTES_MAX)
+_Static_assert(MEMBERS_MAX * MEMBER_BYTES_MAX + MEMBERS_REMOVED_MAX * NUMBER_BYTES_MAX + 4 * RAFT_VOTERS_MAX * NUMBER_BYTES_MAX <=
+                   SNAPSHOT_STATE_BYTES_MAX,
+               "the state beside the keys does not fit a message");
+
+bool member_texts_fit(const char *name, char *const *urls, size_t count)
+{
+    bool fit = strlen(name) <= MEMBER_NAME_BYTES_MAX && count <= MEMBER_URLS_MAX;
+
+    for (size_t i = 0; fit && i < count; i++)
+        fit = strlen(urls[i]) <= MEMBER_URL_BYTES_MAX;
+    return fit;
+}
+
 void members_encode(const struct members *m, struct buf *out)
 {
     Raftfs__State__NodeState state = RAFTFS__STATE__NODE_STATE__INIT;
@@ -250,8 +271,9 @@ static enum status decode_member(struct members *m, const Raftfs__State__Member 
 {
     struct member *added;
 
-    if (!row->id || members_look_up(m, row->id) || m->count == MEMBERS_MAX || row->n_peer_urls > MEMBER_URLS_MAX ||
-        row->n_client_urls > MEMBER_URLS_MAX)
+    if (!row->id || members_look_up(m, row->id) || m->count == MEMBERS_MAX ||
+        !member_texts_fit(row->name, row->peer_urls, row->n_peer_urls) ||
+        !member_texts_fit("", row->client_urls, row->n_client_urls))
         return ST_CORRUPT;
     members_insert(m, row->id, row->name, row->peer_urls, (unsigned)row->n_peer_urls, &m->conf);
     added = members_find(m, row->id);

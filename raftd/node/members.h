@@ -53,7 +53,10 @@ void member_set_client_urls(struct member *m, char *const *urls, unsigned count)
 void member_set_peer_urls(struct member *m, char *const *urls, unsigned count);
 void member_set_name(struct member *m, const char *name);
 
-/* As raftfs.state.NodeState. */
+/* What a member says of itself is not too long. */
+bool member_texts_fit(const char *name, char *const *urls, size_t count);
+
+/* As raftfs.state.NodeState; never more than SNAPSHOT_STATE_BYTES_MAX. */
 void members_encode(const struct members *m, struct buf *out);
 /* Into an empty one. ST_CORRUPT: undecodable, or no cluster that could be. */
 enum status members_decode(struct members *m, struct slice state) MUST_CHECK;

@@ -250,10 +250,6 @@ static void sender_step(struct node *n, struct snapshot_sender *s)
         return;
     buf_clear(&c->data);
     if (s->at.main > s->revision && !sender_extend(n, s)) {
-        if (buf_len(&s->state) > SNAPSHOT_STATE_BYTES_MAX) {
-            sender_fail(n, s, "the state beside the keys is larger than a message");
-            return;
-        }
         s->ended = true;
         buf_append_slice(&c->data, buf_slice(&s->state));
         chunk_finish(n, s, SNAPSHOT_END);

@@ -3,23 +3,26 @@
  * Bringing a snapshot to a member that is behind the log, and taking one. State machines driven by messages, ticks and the ends of
  * jobs; no socket and, but for jobs, no file: those run on the storage thread, in order, one at a time.
  *
- * Sending (leader). The core's announcement makes a sender; SNAPSHOT_TRANSFERS_MAX of them work, others wait. History is
+ * Sending (leader). The core's announcement makes a sender; SNAPSHOT_TRANSFERS_MAX of them work, others wait. It offers, hears what
+ * the receiver holds already, and sends what is behind that: nothing comes twice, whoever sent it and however often it was cut short. History is
  * append-only, so nothing is frozen: records up to the revision of the moment go out in chunks, at most SNAPSHOT_WINDOW of them
  * unanswered, so that appends and heartbeats on the same link never wait behind more than that. When all are out and the log
  * position they stand for has fallen behind, the end is moved on to now and only what is new is sent, so that the log kept for
  * the receiver is short however large the store and however many writes come (a snapshot that is older than the log when it arrives
  * is of no use, and the next one would not be either: hashicorp/raft 212). The log behind the position is pinned
- * (snapshot_pin) within the bound on the window.
+ * (snapshot_pin) within the bound on the window. While clients write it rests as long as it works, unless they are so quick that
+ * it would never end.
  *
- * Receiving. Records go into a store directory of their own (mvcc/transfer.h, store_dir.h). Once the END is durable there, the
+ * Receiving. Records go into a store directory of their own (mvcc/transfer.h, store_dir.h), which outlives the transfer and the
+ * process: the next one goes on there. Once the END is durable there, the
  * directory becomes the current one; from that order on until it is done appends are not heard (node_step) and nothing is sealed,
  * so that the commit cannot pass the snapshot's position and what is installed is always ahead. Then, on the loop: the log begins
  * anew, the core, the store in use and its watchers move over, the old store goes. A crash before the swap leaves a directory that the
- * next start removes; a crash behind it leaves a store ahead of the log, which the next start finishes.
+ * next transfer fills up; a crash behind it leaves a store ahead of the log, which the next start finishes.
  *
  * Wire and disk are drawn in doc/format-snapshot.md.
- * Whatever goes wrong (a lost link, a silent or restarted side, a newer leader, a full disk) ends the transfer; the core announces
- * again, and it starts from nothing.
+ * Whatever goes wrong (a lost link, a silent or restarted side, a newer leader) ends the transfer; the core announces again, and it
+ * goes on. What cannot be written or does not follow is thrown away: then it starts from nothing.
  */
 #ifndef RAFTD_NODE_SNAPSHOT_H
 #define RAFTD_NODE_SNAPSHOT_H

@@ -295,6 +295,60 @@ static void the_state_keeps_who_votes_and_who_was_removed(void **state)
 }
 
 /* Written before there were learners. */
+/* Whatever members say of themselves, the state beside the keys fits the message that ends a snapshot. */
+static void the_state_is_never_larger_than_a_message(void **state)
+{
+    char name[MEMBER_NAME_BYTES_MAX + 2], url[MEMBER_URL_BYTES_MAX + 2], *many[MEMBER_URLS_MAX + 1];
+    struct members m = {0}, back = {0};
+    struct buf b = {0};
+
+    (void)state;
+    memset(name, 'n', sizeof name);
+    memset(url, 'u', sizeof url);
+    name[MEMBER_NAME_BYTES_MAX] = url[MEMBER_URL_BYTES_MAX] = 0;
+    for (unsigned i = 0; i <= MEMBER_URLS_MAX; i++)
+        many[i] = url;
+    assert_true(member_texts_fit(name, many, MEMBER_URLS_MAX));
+    assert_false(member_texts_fit(name, many, MEMBER_URLS_MAX + 1));
+    for (unsigned i = 0; i < RAFT_VOTERS_MAX; i++) {
+        assert_int_equal(members_add(&m, UINT64_MAX - i, name, many, MEMBER_URLS_MAX), ST_OK);
+        member_set_client_urls(members_find(&m, UINT64_MAX - i), many, MEMBER_URLS_MAX);
+    }
+    for (unsigned i = 0; i < RAFT_LEARNERS_MAX; i++) {
+        struct raft_conf conf = m.conf;
+        conf.learners[conf.learner_count++] = UINT64_MAX - 100 - i;
+        members_insert(&m, UINT64_MAX - 100 - i, name, many, MEMBER_URLS_MAX, &conf);
+        member_set_client_urls(members_find(&m, UINT64_MAX - 100 - i), many, MEMBER_URLS_MAX);
+    }
+    m.removed = calloc(MEMBERS_REMOVED_MAX, sizeof *m.removed);
+    for (unsigned i = 0; i < MEMBERS_REMOVED_MAX; i++)
+        m.removed[m.removed_count++] = UINT64_MAX / 2 + i;
+    members_encode(&m, &b);
+    assert_in_range(buf_len(&b), SNAPSHOT_STATE_BYTES_MAX / 8, SNAPSHOT_STATE_BYTES_MAX);
+    assert_int_equal(members_decode(&back, buf_slice(&b)), ST_OK);
+    members_fini(&back);
+    /* And a longer one is none. */
+    name[MEMBER_NAME_BYTES_MAX] = 'n';
+    name[MEMBER_NAME_BYTES_MAX + 1] = 0;
+    assert_false(member_texts_fit(name, many, 1));
+    member_set_name(&m.list[0], name);
+    buf_clear(&b);
+    members_encode(&m, &b);
+    assert_int_equal(members_decode(&back, buf_slice(&b)), ST_CORRUPT);
+    members_fini(&back);
+    member_set_name(&m.list[0], "short");
+    url[MEMBER_URL_BYTES_MAX] = 'u';
+    url[MEMBER_URL_BYTES_MAX + 1] = 0;
+    assert_false(member_texts_fit("short", many, 1));
+    member_set_client_urls(&m.list[0], many, 1);
+    buf_clear(&b);
+    members_encode(&m, &b);
+    assert_int_equal(members_decode(&back, buf_slice(&b)), ST_CORRUPT);
+    members_fini(&back);
+    members_fini(&m);
+    buf_fini(&b);
+}
+
 static void a_state_of_old_has_voters_only(void **state)
 {
     Raftfs__State__Member rows[2], *pointers[2] = {&rows[0], &rows[1]};
@@ -524,6 +578,7 @@ int main(void)
         cmocka_unit_test(one_member_may_become_two_and_stay_one),
         cmocka_unit_test(a_learner_is_in_sync_at_ninety_percent),
         cmocka_unit_test(the_state_keeps_who_votes_and_who_was_removed),
+        cmocka_unit_test(the_state_is_never_larger_than_a_message),
         cmocka_unit_test(a_state_of_old_has_voters_only),
         cmocka_unit_test(a_change_is_made_whoever_is_asked),
         cmocka_unit_test(a_follower_hears_why_the_leader_refuses),
