@@ -21,6 +21,18 @@ static void reset(struct raft *r, raft_term term)
         r->votes[i] = VOTE_OPEN;
 }
 
+/*
+ * This node lost its log, and what it acknowledged in terms up to lost_term. Whoever leads a later term was elected without its vote;
+ * so among those who voted is one that still holds, and had before it voted, any entry that was committed with this
+ * node's help (two majorities meet, and not here), and by 5.4.1 the leader holds it. It has begun with an entry of its
+ * own term behind all that: a log that ends in such a term is a leader's up to there (log matching), so nothing is missing any more.
+ * Entries it takes meanwhile it has, and says so as any follower: no promise is in doubt but those of old.
+ */
+bool raft_is_recovering(const struct raft *r)
+{
+    return r->options.lost_term && raft_log_last_term(&r->log) <= r->options.lost_term;
+}
+
 void raft_become_follower(struct raft *r, raft_term term, raft_id leader)
 {
     reset(r, term);
@@ -87,7 +99,7 @@ void raft_on_vote(struct raft *r, const struct raft_message *m)
 {
     bool pre = m->type == RAFT_MSG_PRE_VOTE;
     bool free_to = r->vote == m->from || (!r->vote && !r->leader) || (pre && m->term > r->term) || PLANTED(vote_twice);
-    bool granted = free_to && (raft_log_is_up_to_date(&r->log, m->index, m->log_term) || PLANTED(vote_without_log_check));
+    bool granted = free_to && !raft_is_recovering(r) && (raft_log_is_up_to_date(&r->log, m->index, m->log_term) || PLANTED(vote_without_log_check));
     struct raft_message *answer;
 
     /* A vote is a promise: it leaves when it is durable. A pre-vote promises nothing. */

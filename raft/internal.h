@@ -224,6 +224,8 @@ enum status raft_judge_conf_entry(const struct raft *r, const struct raft_entry 
 void raft_maybe_leave_joint(struct raft *r);
 /* A voter that applied every change it knows to be committed. */
 bool raft_may_campaign(const struct raft *r);
+/* election.c */
+bool raft_is_recovering(const struct raft *r);
 
 /* election.c */
 void raft_become_follower(struct raft *r, raft_term term, raft_id leader);

@@ -390,6 +390,7 @@ void raft_get_status(const struct raft *r, struct raft_status *ret_status)
         .last = raft_log_last(&r->log),
         .applied = r->log.applied,
         .last_term = raft_log_last_term(&r->log),
+        .recovering = raft_is_recovering(r),
         .transferee = r->transferee,
         .uncommitted_bytes = r->uncommitted_bytes,
         .log_bytes = r->log.bytes,

@@ -108,6 +108,12 @@ struct raft_options {
     struct raft_hard_state hard;
     raft_index snapshot_index;   /* last entry that the store contains and the log no longer does; 0: none */
     raft_term snapshot_term;
+    /*
+     * A log was lost that may have held acknowledged entries of terms up to this one; 0: none was. The term in hard is a later
+     * one, in which this node promised nothing. Until its log ends in a later term, too, it neither votes nor campaigns
+     * (raft/election.c, raft_is_recovering).
+     */
+    raft_term lost_term;
     raft_index applied;          /* snapshot_index <= applied <= last index */
     struct raft_entry *const *entries;
     size_t entry_count;
@@ -272,6 +278,7 @@ struct raft_status {
     struct raft_hard_state hard;
     raft_index first, last, applied; /* the log held: first..last (first = last + 1 when empty) */
     raft_term last_term;
+    bool recovering;                 /* it lost its log and has not caught up: no votes, no campaigns */
     raft_id transferee;              /* 0: no transfer under way */
     size_t uncommitted_bytes;        /* leader */
     size_t log_bytes;                /* data of the entries held */

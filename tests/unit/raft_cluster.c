@@ -50,6 +50,7 @@ static struct raft *make_core(struct cluster *c, unsigned i)
         .applied = node->snapshot_index,
         .snapshot_index = node->snapshot_index,
         .snapshot_term = node->snapshot_term,
+        .lost_term = node->lost_term,
         .entries = node->log + node->snapshot_index + 1,
         .entry_count = (size_t)(node->last - node->snapshot_index),
     };
@@ -377,6 +378,29 @@ void cluster_crash(struct cluster *c, unsigned i)
         batch_free(&node->batches[k]);
     node->batch_count = 0;
     node->asked = 0;
+}
+
+void cluster_lose_log(struct cluster *c, unsigned i)
+{
+    struct cluster_node *node = &c->nodes[i];
+
+    cluster_crash(c, i);
+    for (raft_index k = 1; k <= node->last; k++) {
+        raft_entry_unref(node->log[k]);
+        node->log[k] = NULL;
+    }
+    node->last = node->snapshot_index = 0;
+    node->snapshot_term = 0;
+    node->lost_term = node->hard.term;
+    node->hard = (struct raft_hard_state){.term = node->lost_term + 1};
+}
+
+bool cluster_is_recovering(const struct cluster *c, unsigned i)
+{
+    const struct cluster_node *node = &c->nodes[i];
+    raft_term last = node->last > node->snapshot_index ? node->log[node->last]->term : node->snapshot_term;
+
+    return node->lost_term && last <= node->lost_term;
 }
 
 void cluster_restart(struct cluster *c, unsigned i)

@@ -37,6 +37,7 @@ struct cluster_node {
     raft_index last;
     raft_index snapshot_index; /* the log begins behind it */
     raft_term snapshot_term;
+    raft_term lost_term; /* raft.h; 0: it never lost its log */
     /* under way */
     struct cluster_batch batches[256];
     size_t batch_count;
@@ -89,6 +90,10 @@ void cluster_tick_all(struct cluster *c, unsigned times);
 void cluster_isolate(struct cluster *c, unsigned node, bool cut);
 struct raft_status cluster_status(const struct cluster *c, unsigned node);
 void cluster_crash(struct cluster *c, unsigned node);
+/* Its disk is damaged: the log goes, the term it was in is known. It is down then. */
+void cluster_lose_log(struct cluster *c, unsigned node);
+/* It did, and has not caught up, as far as its disk knows. */
+bool cluster_is_recovering(const struct cluster *c, unsigned node);
 void cluster_restart(struct cluster *c, unsigned node);
 /* Forget the node's log up to index, which it has applied: its store has that. */
 void cluster_compact(struct cluster *c, unsigned node, raft_index index);
