@@ -45,10 +45,10 @@ enum status wal_segment_header_decode(struct slice bytes, struct segment_header 
 
     if (bytes.len < SEGMENT_HEADER_BYTES || memcmp(magic, SEGMENT_MAGIC, 8) != 0)
         return ST_CORRUPT;
+    if (crc != header_crc(bytes.data))
+        return ST_CORRUPT; /* the checksum stands in the same place in every format: a flipped bit makes no new one */
     if (format != WAL_FORMAT)
         return ST_BAD_ARGUMENT;
-    if (crc != header_crc(bytes.data))
-        return ST_CORRUPT;
     ret_header->cluster_id = read_le64(&r);
     ret_header->member_id = read_le64(&r);
     ret_header->sequence = read_le64(&r);

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 noinst_LIBRARIES += libwal.a
 libwal_a_SOURCES = \
+	raftd/wal/aside.c raftd/wal/aside.h \
 	raftd/wal/disk.h raftd/wal/disk_posix.c \
 	raftd/wal/format.c raftd/wal/format.h \
+	raftd/wal/promise.c raftd/wal/promise.h \
 	raftd/wal/reader.c raftd/wal/reader.h \
 	raftd/wal/spare.c raftd/wal/spare.h \
 	raftd/wal/wal.c raftd/wal/wal.h \

@@ -50,16 +50,20 @@ static enum status damage(struct reading *r, const struct wal_segment *seg, uint
 
 /* ---- the directory ---- */
 
+bool wal_is_segment_name(const char *name)
+{
+    return strlen(name) == 37 && strcmp(name + 33, ".wal") == 0;
+}
+
 static void collect_name(const char *name, void *arg)
 {
     struct wal_state *s = arg;
-    size_t len = strlen(name);
 
-    if (len != 37 || strcmp(name + 33, ".wal") != 0)
+    if (!wal_is_segment_name(name))
         return;
     s->segments = mem_grow(s->segments, &s->segment_cap, s->segment_count + 1, sizeof *s->segments);
     s->segments[s->segment_count] = (struct wal_segment){0};
-    memcpy(s->segments[s->segment_count++].name, name, len + 1);
+    memcpy(s->segments[s->segment_count++].name, name, strlen(name) + 1);
 }
 
 static int compare_segments(const void *a, const void *b)

@@ -33,6 +33,7 @@ struct wal_state {
     size_t entry_count, entry_cap;
 };
 
+bool wal_is_segment_name(const char *name);
 /* "%016x-%016x.wal": sequence and the entry expected next. */
 void wal_segment_name(uint64_t sequence, raft_index first_index, char *ret_name);
 

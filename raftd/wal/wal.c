@@ -16,6 +16,8 @@
 #include "common/codec.h"
 #include "common/mem.h"
 #include "common/planted.h"
+#include "raftd/wal/aside.h"
+#include "raftd/wal/promise.h"
 #include "raftd/wal/writer.h"
 
 /* What the loop asked for, in order; `end` is where its bytes end in the queue. */
@@ -41,6 +43,7 @@ struct wal {
     struct wal_options writer_options; /* the same, but a failure passes through here */
     struct wal_state
         state; /* as read; entries go with wal_replay, the rest is the writer's once started */
+    struct promise promise; /* as read, the writer's once started */
     bool started;
     _Atomic bool failed;
 
@@ -105,8 +108,11 @@ static void collect_stats(struct wal *w)
     w->writer.sync_ns_max = 0;
 }
 
+/* What was written is synced; a term or vote among it is promised first. */
 static void set_durable(struct wal *w, uint64_t ticket)
 {
+    if (wal_writer_is_synced(&w->writer))
+        wal_writer_promise(&w->writer);
     if (ticket)
         atomic_store_explicit(&w->durable, ticket, memory_order_release);
 }
@@ -199,29 +205,113 @@ static void *writer_main(void *arg)
 
 /* ---- the loop's side ---- */
 
-enum status wal_open(const struct wal_options *options, struct wal **ret_wal, bool *ret_new,
-                     struct error *ret_error)
+static struct wal *wal_new(const struct wal_options *options)
 {
     struct wal *w = mem_zero(sizeof *w);
-    enum status st;
 
     w->options = w->writer_options = *options;
     w->writer_options.fail_fn = on_failure;
     w->writer_options.arg = w;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->arrived, NULL);
-    st = wal_read(options->disk, options->cluster_id, options->member_id, &w->state, ret_error);
-    if (st != ST_OK) {
-        wal_close(w);
-        return st;
-    }
+    return w;
+}
+
+/* The log as read. */
+static void take_state(struct wal *w)
+{
     w->begin_index = w->state.begin_index;
     w->begin_term = w->state.begin_term;
     w->last_index = w->begin_index + w->state.entry_count;
     w->stats.segments = (unsigned)w->state.segment_count;
+}
+
+/* Does the log hold what was promised? */
+static enum status check_promise(struct wal *w, struct error *ret_error)
+{
+    const struct raft_hard_state *hard = &w->state.hard;
+    const struct promise *p = &w->promise;
+    enum status st =
+        wal_promise_read(w->options.disk, w->options.cluster_id, w->options.member_id, &w->promise, ret_error);
+
+    if (st == ST_NOT_FOUND)
+        return ST_OK; /* a log that begins now, or one of before there were promises */
+    if (st != ST_OK)
+        return st;
+    if (!w->state.segment_count)
+        return error_set(ret_error, ST_CORRUPT, "member/wal: the log is missing, and with it what this member voted and stored");
+    if (p->term > hard->term || (p->term == hard->term && p->vote && !hard->vote))
+        return error_set(ret_error, ST_CORRUPT,
+                         "wal/%s: offset %" PRIu64 ": what was stored last is missing: the log ends in term %" PRIu64
+                         ", but this member promised something in term %" PRIu64,
+                         w->state.segments[w->state.segment_count - 1].name, w->state.segments[w->state.segment_count - 1].end,
+                         hard->term, p->term);
+    return ST_OK;
+}
+
+enum status wal_open(const struct wal_options *options, struct wal **ret_wal, bool *ret_new,
+                     struct error *ret_error)
+{
+    struct wal *w = wal_new(options);
+    enum status st = wal_read(options->disk, options->cluster_id, options->member_id, &w->state, ret_error);
+
+    if (st == ST_OK)
+        st = check_promise(w, ret_error);
+    if (st != ST_OK) {
+        wal_close(w);
+        return st;
+    }
+    take_state(w);
     *ret_new = w->state.segment_count == 0;
     *ret_wal = w;
     return ST_OK;
+}
+
+/* Both durable before the damaged log goes: from here on, whoever starts knows that there was one. */
+static enum status promise_anew(struct wal *w, struct error *ret_error)
+{
+    const struct wal_options *o = &w->options;
+    struct disk_file *f = NULL;
+    int error;
+
+    w->promise.sequence++;
+    w->promise.lost_term = w->promise.term;
+    w->promise.term++;
+    w->promise.vote = 0;
+    error = wal_promise_open(o->disk, o->cluster_id, o->member_id, &w->promise, &f);
+    if (!error)
+        o->disk->ops->close(f);
+    return error ? error_set(ret_error, ST_IO, "wal/%s: cannot be written: %s", PROMISE_NAME, strerror(-error)) : ST_OK;
+}
+
+enum status wal_open_anew(const struct wal_options *options, raft_index index, raft_term term, struct wal **ret_wal,
+                          struct error *ret_error)
+{
+    struct wal *w = wal_new(options);
+    enum status st =
+        wal_promise_read(options->disk, options->cluster_id, options->member_id, &w->promise, ret_error);
+
+    if (st == ST_NOT_FOUND)
+        st = error_set(ret_error, ST_CORRUPT, "wal/%s: missing: nothing tells what this member voted", PROMISE_NAME);
+    if (st == ST_OK)
+        st = promise_anew(w, ret_error);
+    if (st == ST_OK)
+        st = wal_set_aside(options->disk, w->promise.lost_term, ret_error);
+    if (st != ST_OK) {
+        wal_close(w);
+        return st;
+    }
+    w->state.hard = (struct raft_hard_state){w->promise.term, 0, index};
+    w->state.begin_index = index;
+    w->state.begin_term = term;
+    take_state(w);
+    *ret_wal = w;
+    return ST_OK;
+}
+
+raft_term wal_lost_term(const struct wal *w)
+{
+    return w->promise.lost_term;
 }
 
 void wal_get_begin(const struct wal *w, raft_index *ret_index, raft_term *ret_term)
@@ -260,7 +350,7 @@ void wal_start(struct wal *w)
 
     INVARIANT(!w->started);
     w->started = true;
-    wal_writer_start(&w->writer, &w->writer_options, &w->state, w->last_index);
+    wal_writer_start(&w->writer, &w->writer_options, &w->state, w->last_index, &w->promise);
     collect_stats(w);
     if (w->options.synchronous) {
         wal_writer_mark(&w->writer);

@@ -44,6 +44,16 @@ enum status wal_open(const struct wal_options *options, struct wal **ret_wal, bo
                      struct error *ret_error) MUST_CHECK;
 
 /*
+ * After wal_open gave ST_CORRUPT, or the log does not fit the store: a new one, empty behind entry (index, term) of a checkpoint, or 0
+ * and 0. The damaged one is set aside (raftd/wal/aside.h). The member is in a term where it promised nothing yet, and wal_lost_term says up to
+ * which one it had: raft.h says what it may not do before it has caught up. ST_CORRUPT: what it promised is not known any more.
+ */
+enum status wal_open_anew(const struct wal_options *options, raft_index index, raft_term term, struct wal **ret_wal,
+                          struct error *ret_error) MUST_CHECK;
+/* 0: no log was ever lost. */
+raft_term wal_lost_term(const struct wal *w);
+
+/*
  * After wal_open: the log as it stands, behind `after` (the store's applied index): the entries after+1..last in a
  * fresh array of fresh references (the caller's to unref and free) and the newest hard state. ST_CORRUPT if the log
  * begins later than after + 1 or its entries have a gap.

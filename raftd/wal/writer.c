@@ -117,6 +117,20 @@ static void sync_file(struct writer *w)
     w->group = (uint32_t)w->offset;
 }
 
+void wal_writer_promise(struct writer *w)
+{
+    const struct raft_hard_state *hard = &w->state->hard;
+    const struct wal_options *o = w->options;
+
+    if (hard->term == w->promise.term && hard->vote == w->promise.vote)
+        return;
+    w->promise.sequence++;
+    w->promise.term = hard->term;
+    w->promise.vote = hard->vote;
+    must_for(w, PROMISE_NAME, "write", 0,
+             wal_promise_write(o->disk, w->promise_file, o->cluster_id, o->member_id, &w->promise));
+}
+
 bool wal_writer_is_synced(const struct writer *w)
 {
     return w->group == w->offset;
@@ -362,8 +376,20 @@ static void continue_segment(struct writer *w)
     seg->torn_end = seg->end;
 }
 
+/* Both copies are the newest there is from here on, whatever was found. */
+static void begin_promise(struct writer *w)
+{
+    const struct wal_options *o = w->options;
+
+    w->promise.sequence++;
+    w->promise.term = w->state->hard.term;
+    w->promise.vote = w->state->hard.vote;
+    must_for(w, PROMISE_NAME, "write", 0,
+             wal_promise_open(o->disk, o->cluster_id, o->member_id, &w->promise, &w->promise_file));
+}
+
 void wal_writer_start(struct writer *w, const struct wal_options *options, struct wal_state *state,
-                      raft_index last_index)
+                      raft_index last_index, const struct promise *promise)
 {
     struct spare_options spare = {.disk = options->disk,
                                   .bytes = options->segment_bytes,
@@ -378,13 +404,16 @@ void wal_writer_start(struct writer *w, const struct wal_options *options, struc
     if (error != -ENOENT)
         must_for(w, NEW_NAME, "unlink", 0, error);
     wal_spare_start(&spare, &w->spare);
+    w->promise = *promise;
     if (!state->segment_count) {
         open_segment(w, 0);
+        begin_promise(w);
         return;
     }
     if (state->segment_count > 1 && !last_segment(w)[-1].closed && !PLANTED(log_roll_not_finished))
         finish_roll(w);
     continue_segment(w);
+    begin_promise(w);
     drop_segments(w);
 }
 
@@ -393,5 +422,7 @@ void wal_writer_fini(struct writer *w)
     wal_spare_stop(w->spare);
     if (w->file)
         w->options->disk->ops->close(w->file);
+    if (w->promise_file)
+        w->options->disk->ops->close(w->promise_file);
     *w = (struct writer){0};
 }

@@ -6,6 +6,7 @@
 #ifndef RAFTD_WAL_WRITER_H
 #define RAFTD_WAL_WRITER_H
 
+#include "raftd/wal/promise.h"
 #include "raftd/wal/reader.h"
 #include "raftd/wal/spare.h"
 #include "raftd/wal/wal.h"
@@ -14,6 +15,8 @@ struct writer {
     const struct wal_options *options;
     struct wal_state *state; /* its segments and begin are kept up to date */
     struct spare *spare;
+    struct disk_file *promise_file;
+    struct promise promise; /* as it is on disk */
     struct disk_file *file; /* of the last segment */
     uint64_t offset;        /* where the next record goes */
     uint32_t group;         /* up to here everything is durable */
@@ -28,9 +31,9 @@ struct writer {
 };
 
 /* Continue the log that state describes, or begin one. What was recovered is durable afterwards, a
- * torn tail is gone. */
+ * torn tail is gone; so is the promise, which was read before. */
 void wal_writer_start(struct writer *w, const struct wal_options *options, struct wal_state *state,
-                      raft_index last_index);
+                      raft_index last_index, const struct promise *promise);
 /* Is there room for so many bytes in this segment? */
 bool wal_writer_has_room(const struct writer *w, uint64_t len);
 /* Close the segment, begin one with room for len bytes. */
@@ -41,6 +44,8 @@ void wal_writer_write(struct writer *w, uint8_t *bytes, size_t len);
 void wal_writer_note(struct writer *w, raft_index last_index, const struct raft_hard_state *hard);
 /* The log begins behind (index, term): recorded now, done after the next sync. */
 void wal_writer_release(struct writer *w, raft_index index, raft_term term);
+/* Before a term or a vote that is written and synced counts as durable. */
+void wal_writer_promise(struct writer *w);
 bool wal_writer_is_synced(const struct writer *w);
 void wal_writer_sync(struct writer *w);
 /* If everything is durable: leave the proof of it, for a reader who finds the last batch damaged.

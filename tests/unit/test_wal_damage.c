@@ -11,7 +11,10 @@
 
 #include <cmocka.h>
 
+#include "common/codec.h"
+#include "common/crc32c.h"
 #include "raftd/wal/format.h"
+#include "raftd/wal/promise.h"
 #include "tests/unit/test_wal_fixture.h"
 
 /* A log of some segments, a release and a replaced suffix, everything acknowledged. */
@@ -212,12 +215,16 @@ static void the_log_of_another_member_or_cluster_is_refused(void **state)
 static void a_newer_format_is_refused_in_words(void **state)
 {
     struct fixture fx;
+    uint8_t *header;
     size_t len;
 
     (void)state;
     fill(&fx);
     fixture_close(&fx);
-    memory_disk_bytes(fx.disk, memory_disk_name(fx.disk, ".wal", 0), &len)[8] = WAL_FORMAT + 1;
+    header = memory_disk_bytes(fx.disk, memory_disk_name(fx.disk, ".wal", 0), &len);
+    header[8] = WAL_FORMAT + 1;
+    assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_CORRUPT); /* a flipped bit is none */
+    put_le32(header + 12, crc32c(crc32c(0, header, 12), header + 16, SEGMENT_HEADER_BYTES - 16));
     assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_BAD_ARGUMENT);
     assert_non_null(strstr(fx.error.text, "format"));
     fixture_fini(&fx);
@@ -453,6 +460,100 @@ static void a_length_beyond_the_file_is_no_record(void **state)
     assert_int_equal(wal_record_at(slice_of(bytes, sizeof bytes), 1, 1u << 30, &rec), ST_NOT_FOUND);
 }
 
+/* ---- the promise ---- */
+
+static struct wal_options options_of(struct fixture *fx)
+{
+    return (struct wal_options){.disk = fx->disk,
+                                .cluster_id = TEST_CLUSTER,
+                                .member_id = TEST_MEMBER,
+                                .segment_bytes = fx->segment_bytes,
+                                .synchronous = true};
+}
+
+static void one_damage_leaves_a_promise_whole(void **state)
+{
+    struct fixture fx;
+    struct promise p;
+    uint8_t *file;
+    size_t len;
+
+    (void)state;
+    fill(&fx);
+    fixture_close(&fx);
+    file = memory_disk_bytes(fx.disk, PROMISE_NAME, &len);
+    for (size_t at = 0; at < len * 8; at++) {
+        file[at / 8] ^= (uint8_t)(1u << at % 8);
+        assert_int_equal(wal_promise_read(fx.disk, TEST_CLUSTER, TEST_MEMBER, &p, &fx.error), ST_OK);
+        assert_true(p.term == 3 && p.vote == 1 && p.lost_term == 0);
+        file[at / 8] ^= (uint8_t)(1u << at % 8);
+    }
+    file[20] ^= 1;
+    file[4096 + 50] ^= 1;
+    assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_CORRUPT);
+    assert_non_null(strstr(fx.error.text, "wal/promise"));
+    fixture_fini(&fx);
+}
+
+/* The end of a log is gone, and it looks as if it had never been: but for the vote. */
+static void a_log_that_lost_a_vote_is_refused(void **state)
+{
+    struct fixture fx;
+    uint8_t *file;
+    size_t len;
+
+    (void)state;
+    fixture_init(&fx, 4096);
+    fixture_start(&fx);
+    fixture_append(&fx, 1, 3, 1, 30);
+    fixture_append_hard(&fx, (struct raft_hard_state){2, 1, 0}, true);
+    fixture_close(&fx);
+    file = memory_disk_bytes(fx.disk, memory_disk_name(fx.disk, ".wal", 0), &len);
+    memset(file + SEGMENT_HEADER_BYTES, 0, len - SEGMENT_HEADER_BYTES);
+    assert_true(refused_or_equal(&fx, "end", 0));
+    assert_non_null(strstr(fx.error.text, "promised"));
+    memory_disk_remove(fx.disk, memory_disk_name(fx.disk, ".wal", 0));
+    assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_CORRUPT);
+    assert_non_null(strstr(fx.error.text, "missing"));
+    fixture_fini(&fx);
+}
+
+/* In every crash of the change-over: there is a log, or it is damaged; and what is known of the lost one only grows. */
+static void a_new_log_knows_that_another_was_lost(void **state)
+{
+    struct wal_options options;
+    struct model found = {0};
+    struct fixture fx;
+    raft_term lost = 0;
+
+    (void)state;
+    fill(&fx);
+    fixture_close(&fx);
+    for (unsigned round = 1; round <= 5; round++) {
+        size_t len;
+        memory_disk_bytes(fx.disk, memory_disk_name(fx.disk, ".wal", 0), &len)[40] ^= 1;
+        assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_CORRUPT);
+        options = options_of(&fx);
+        assert_int_equal(wal_open_anew(&options, 12, 2, &fx.wal, &fx.error), ST_OK);
+        assert_true(wal_lost_term(fx.wal) > lost);
+        lost = wal_lost_term(fx.wal);
+        fixture_close(&fx); /* before it was begun */
+        assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_CORRUPT);
+        assert_int_equal(wal_open_anew(&options, 12, 2, &fx.wal, &fx.error), ST_OK);
+        assert_int_equal(wal_lost_term(fx.wal), lost + 1);
+        wal_start(fx.wal);
+        fixture_close(&fx);
+        assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_OK);
+        fixture_read(&fx, &found);
+        assert_true(found.hard.term == lost + 2 && found.hard.vote == 0 && found.begin == 12 && found.count == 0);
+        assert_int_equal(wal_lost_term(fx.wal), lost + 1);
+        fixture_close(&fx);
+        lost++;
+    }
+    assert_null(memory_disk_name(fx.disk, ".wal", 40)); /* three logs aside, and this one */
+    fixture_fini(&fx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +573,9 @@ int main(void)
         cmocka_unit_test(a_full_segment_that_lost_its_end_is_refused),
         cmocka_unit_test(garbage_is_never_a_log),
         cmocka_unit_test(a_length_beyond_the_file_is_no_record),
+        cmocka_unit_test(one_damage_leaves_a_promise_whole),
+        cmocka_unit_test(a_log_that_lost_a_vote_is_refused),
+        cmocka_unit_test(a_new_log_knows_that_another_was_lost),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
