@@ -67,7 +67,7 @@ struct mvcc_options {
 
 /*
  * Reads the segments' side files into the index; removes files of seals that never ended. ST_CORRUPT with file and
- * place for damage, a gap between segments, or a newer format.
+ * place for damage or a gap between segments; ST_BAD_ARGUMENT for a newer format.
  */
 enum status mvcc_open(const struct mvcc_options *options, struct mvcc **ret_store,
                       struct error *ret_error) MUST_CHECK;
@@ -164,6 +164,8 @@ bool mvcc_has_changes(const struct mvcc *s);
 mvcc_rev mvcc_end(struct mvcc *s);
 
 uint64_t mvcc_applied_index(const struct mvcc *s);
+/* A record that was read since it was opened was damaged: it did not match its checksum, or was not where it must be. */
+bool mvcc_is_damaged(const struct mvcc *s);
 
 /* ---- sealing ---------------------------------------------------------------------------------------- */
 

@@ -31,7 +31,7 @@ struct segment_meta {
 enum status segment_write(const char *dir, struct memtable *t, const struct segment_meta *meta, struct slice state,
                           bool no_sync, struct segment **ret_segment, struct error *ret_error) MUST_CHECK;
 
-/* ST_CORRUPT with file and place. */
+/* ST_CORRUPT with file and place; ST_BAD_ARGUMENT: of a newer format. */
 enum status segment_open(const char *dir, uint64_t sequence, struct segment **ret_segment, struct error *ret_error)
     MUST_CHECK;
 void segment_close(struct segment *s);

@@ -262,10 +262,16 @@ static enum status read_meta(struct segment *s, uint64_t sequence, const char *p
         buf_append(&s->state, r.next, reader_left(&r));
     buf_fini(&b);
     if (ok && format != SEGMENT_FORMAT)
-        return error_set(ret_error, ST_CORRUPT, "%s: format %u is not known to this version", path, format);
+        return error_set(ret_error, ST_BAD_ARGUMENT, "%s: format %u is not known to this version", path, format);
     if (!ok || s->meta.sequence != sequence || s->meta.next_rev < s->meta.first_rev)
         return fail(ret_error, ST_CORRUPT, path, "damaged: no valid description of itself");
     return ST_OK;
+}
+
+/* Why a file that is there could not be opened, but for what it holds. A damaged one gives all kinds of others. */
+static bool is_environment(int error)
+{
+    return error == EACCES || error == EPERM || error == EMFILE || error == ENFILE || error == ENOMEM || error == ELOOP;
 }
 
 enum status segment_open(const char *dir, uint64_t sequence, struct segment **ret_segment, struct error *ret_error)
@@ -277,10 +283,10 @@ enum status segment_open(const char *dir, uint64_t sequence, struct segment **re
 
     path_of(path, dir, sequence, ".tdb");
     snprintf(s->dir, sizeof s->dir, "%s", dir);
-    errno = EINVAL; /* what TDB leaves there for a file that is none of its own */
+    errno = 0; /* what TDB leaves there for some files that are none of its own */
     s->tdb = tdb_for(path, 0, TDB_NOMMAP, O_RDONLY);
     if (!s->tdb) {
-        st = fail(ret_error, errno == EINVAL || errno == EIO ? ST_CORRUPT : ST_IO, path, "cannot be opened");
+        st = fail(ret_error, is_environment(errno) ? ST_IO : ST_CORRUPT, path, "cannot be opened: damaged");
         segment_close(s);
         return st;
     }

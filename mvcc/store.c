@@ -169,8 +169,10 @@ enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv
     } else {
         const struct segment *seg = store_segment_of(s, main);
         enum status st = seg ? segment_get(seg, main, sub, &s->scratch) : ST_NOT_FOUND;
-        if (st != ST_OK)
+        if (st != ST_OK) {
+            s->damaged = true;
             return st;
+        }
         record = s->scratch.data + s->scratch.start;
     }
     if (!record)
@@ -189,6 +191,11 @@ mvcc_rev mvcc_revision(const struct mvcc *s)
 mvcc_rev mvcc_compact_revision(const struct mvcc *s)
 {
     return s->compact_revision;
+}
+
+bool mvcc_is_damaged(const struct mvcc *s)
+{
+    return s->damaged;
 }
 
 uint64_t mvcc_applied_index(const struct mvcc *s)

@@ -20,6 +20,7 @@
 #define CURRENT_FORMAT 1
 #define CURRENT_BYTES 40
 #define NO_STORE UINT64_MAX
+#define ASIDE "damaged-store."
 
 void store_dir_name(const struct store_dir *d, uint64_t generation, char *ret_name)
 {
@@ -172,4 +173,81 @@ enum status store_dir_open(struct store_dir *d, const char *path, bool no_sync, 
         st = io_error(ret_error, d, "cannot be synced");
     close(dir);
     return st;
+}
+
+/* ---- damage ---- */
+
+static uint64_t aside_of(const char *name)
+{
+    char *end;
+    uint64_t number;
+
+    if (strncmp(name, ASIDE, strlen(ASIDE)) != 0)
+        return NO_STORE;
+    number = strtoull(name + strlen(ASIDE), &end, 10);
+    return *end || end == name + strlen(ASIDE) ? NO_STORE : number;
+}
+
+/* Oldest and newest number of the names that number_of knows; how many there are. */
+static unsigned count_names(const struct store_dir *d, uint64_t (*number_of)(const char *name), uint64_t *ret_oldest,
+                            uint64_t *ret_newest)
+{
+    DIR *list = opendir(d->path);
+    unsigned count = 0;
+    struct dirent *e;
+
+    *ret_oldest = NO_STORE;
+    *ret_newest = 0;
+    while (list && (e = readdir(list))) {
+        uint64_t number = number_of(e->d_name);
+        if (number == NO_STORE)
+            continue;
+        count++;
+        *ret_oldest = number < *ret_oldest ? number : *ret_oldest;
+        *ret_newest = number > *ret_newest ? number : *ret_newest;
+    }
+    if (list)
+        closedir(list);
+    return count;
+}
+
+/* The oldest store gets the next number of those aside, and the oldest of these makes room. */
+static enum status move_one(const struct store_dir *d, uint64_t generation, struct error *ret_error)
+{
+    char from[STORE_PATH_BYTES], to[STORE_PATH_BYTES];
+    uint64_t oldest, newest;
+    unsigned count = count_names(d, aside_of, &oldest, &newest);
+    enum status st = ST_OK;
+
+    if (count >= ASIDE_STORES_MAX) {
+        snprintf(to, sizeof to, "%s/" ASIDE "%" PRIu64, d->path, oldest);
+        st = mvcc_remove(to, ret_error);
+    }
+    store_dir_name(d, generation, from);
+    snprintf(to, sizeof to, "%s/" ASIDE "%" PRIu64, d->path, newest + 1);
+    if (st == ST_OK && rename(from, to) < 0)
+        st = io_error(ret_error, d, "a damaged store cannot be set aside");
+    return st;
+}
+
+enum status store_dir_set_aside(struct store_dir *d, const char *path, bool no_sync, struct error *ret_error)
+{
+    uint64_t oldest, newest, next = d->generation + 1;
+    char name[STORE_PATH_BYTES];
+    enum status st = ST_OK;
+
+    *d = (struct store_dir){.no_sync = no_sync};
+    if (snprintf(d->path, sizeof d->path, "%s", path) >= (int)sizeof d->path)
+        return error_set(ret_error, ST_BAD_ARGUMENT, "store: the path is too long");
+    while (st == ST_OK && count_names(d, generation_of, &oldest, &newest)) {
+        next = newest >= next ? newest + 1 : next;
+        st = move_one(d, oldest, ret_error);
+    }
+    d->generation = next;
+    store_dir_name(d, next, name);
+    if (st == ST_OK && mkdir(name, 0700) < 0)
+        st = io_error(ret_error, d, "store: cannot be made");
+    if (st == ST_OK)
+        st = store_dir_write(d, ret_error);
+    return st == ST_OK ? store_dir_open(d, path, no_sync, ret_error) : st;
 }

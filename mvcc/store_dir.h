@@ -21,6 +21,7 @@
 #include "common/error.h"
 
 #define STORE_PATH_BYTES 4096
+#define ASIDE_STORES_MAX 3
 
 struct store_dir {
     char path[STORE_PATH_BYTES - 32];
@@ -40,6 +41,12 @@ enum status store_dir_open(struct store_dir *d, const char *path, bool no_sync,
                            struct error *ret_error) MUST_CHECK;
 /* The directory of a generation, STORE_PATH_BYTES of it. */
 void store_dir_name(const struct store_dir *d, uint64_t generation, char *ret_name);
+/*
+ * After ST_CORRUPT of store_dir_open or of the store itself: every store there is becomes damaged-store.N, of which the newest few are kept
+ * for the operator, and an empty one is current. `d` may be half open; it is as after store_dir_open. A crash on the way leaves what
+ * store_dir_open refuses, or an empty store.
+ */
+enum status store_dir_set_aside(struct store_dir *d, const char *path, bool no_sync, struct error *ret_error) MUST_CHECK;
 /* Make `next` what is current, durably. Touches only the disk: any thread. ST_NO_SPACE: nothing was changed. */
 enum status store_dir_write(const struct store_dir *next, struct error *ret_error) MUST_CHECK;
 

@@ -273,7 +273,7 @@ enum status conf_parse(struct conf *c, int argc, char **argv, char **envp, struc
     enum status st;
     int n;
 
-    *c = (struct conf){0};
+    *c = (struct conf){.argv = argv};
     st = options_parse(&table, f, argc, argv, envp, NULL, NULL, ret_error);
     if (st != ST_OK || f->help || f->version)
         return st;

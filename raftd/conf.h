@@ -30,6 +30,7 @@ struct conf_urls {
 };
 
 struct conf {
+    char **argv; /* as it was called */
     struct conf_flags flags;
     char data_dir[4096];
     struct conf_urls listen_client, advertise_client, listen_peer, advertise_peer;

@@ -213,8 +213,10 @@ enum status data_dir_open(struct data_dir *d, const char *path, uint64_t random_
         st = identity_open(d, random_seed, ret_error);
     if (st == ST_OK && fsync(dir_fd) < 0)
         st = dir_error(ret_error, ST_IO, path, "cannot be synced");
-    if (st == ST_OK)
+    if (st == ST_OK) {
         d->has_log = faccessat(d->member_fd, "begun", F_OK, 0) == 0;
+        d->has_damage = faccessat(d->member_fd, "damaged", F_OK, 0) == 0;
+    }
     if (dir_fd >= 0)
         close(dir_fd);
     if (st != ST_OK)
@@ -222,21 +224,40 @@ enum status data_dir_open(struct data_dir *d, const char *path, uint64_t random_
     return st;
 }
 
+/* A file that says something by being there. */
+static enum status make_mark(struct data_dir *d, const char *name, struct error *ret_error)
+{
+    int fd = openat(d->member_fd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    enum status st = fd < 0 || fsync(d->member_fd) < 0 ? dir_error(ret_error, ST_IO, name, "cannot be made") : ST_OK;
+
+    if (fd >= 0)
+        close(fd);
+    return st;
+}
+
 enum status data_dir_log_begun(struct data_dir *d, struct error *ret_error)
 {
-    int fd;
+    enum status st = d->has_log ? ST_OK : make_mark(d, "begun", ret_error);
 
-    if (d->has_log)
+    d->has_log = st == ST_OK;
+    return st;
+}
+
+enum status data_dir_note_damage(struct data_dir *d, struct error *ret_error)
+{
+    enum status st = make_mark(d, "damaged", ret_error);
+
+    d->has_damage = d->has_damage || st == ST_OK;
+    return st;
+}
+
+enum status data_dir_forget_damage(struct data_dir *d, struct error *ret_error)
+{
+    if (!d->has_damage)
         return ST_OK;
-    fd = openat(d->member_fd, "begun", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 || fsync(d->member_fd) < 0) {
-        enum status st = dir_error(ret_error, ST_IO, "member/begun", "cannot be made");
-        if (fd >= 0)
-            close(fd);
-        return st;
-    }
-    close(fd);
-    d->has_log = true;
+    if ((unlinkat(d->member_fd, "damaged", 0) < 0 && errno != ENOENT) || fsync(d->member_fd) < 0)
+        return dir_error(ret_error, ST_IO, "damaged", "cannot be removed");
+    d->has_damage = false;
     return ST_OK;
 }
 

@@ -6,6 +6,7 @@
  *     DIR/member/identity   who this is and whom its cluster began with; written once, when the member is born
  *     DIR/member/met        whom it met (met.h)
  *     DIR/member/begun      the log was begun once: where it is missing now, votes and entries were lost with it
+ *     DIR/member/damaged    a record of the store was found damaged: the next start heals it
  *     DIR/member/wal/       the log
  *     DIR/member/store/     segments; store.N and current after a snapshot was received (mvcc/store_dir.h)
  *
@@ -31,6 +32,7 @@ struct data_dir {
     struct members initial;
     bool is_new; /* nobody lives there yet: data_dir_begin */
     bool has_log; /* it was begun once */
+    bool has_damage; /* data_dir_note_damage was called */
 };
 
 /* Does a member live there? Without making anything. */
@@ -50,6 +52,9 @@ enum status data_dir_begin(struct data_dir *d, uint64_t cluster_id, uint64_t mem
 enum status data_dir_check_owner(const struct data_dir *d, uint64_t member_id, struct error *ret_error) MUST_CHECK;
 /* The log is there, and durable: from now on its absence is damage. Does nothing where that is known. */
 enum status data_dir_log_begun(struct data_dir *d, struct error *ret_error) MUST_CHECK;
+/* The store is damaged, found while it was in use. Kept over restarts, until it is forgotten. */
+enum status data_dir_note_damage(struct data_dir *d, struct error *ret_error) MUST_CHECK;
+enum status data_dir_forget_damage(struct data_dir *d, struct error *ret_error) MUST_CHECK;
 void data_dir_close(struct data_dir *d);
 
 #endif

@@ -58,6 +58,7 @@ raftd_raftd_SOURCES = \
 	raftd/met.c raftd/met.h \
 	raftd/roster.c raftd/roster.h \
 	raftd/server.c raftd/server.h \
+	raftd/storage.c raftd/storage.h \
 	raftd/storage_thread.c raftd/storage_thread.h
 raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a \
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)

@@ -24,6 +24,7 @@
 #include "raftd/node/node.h"
 #include "raftd/peer/peers.h"
 #include "raftd/roster.h"
+#include "raftd/storage.h"
 #include "raftd/storage_thread.h"
 
 #define STOP_NS NS_PER_S /* for calls under way, once asked to stop */
@@ -35,8 +36,7 @@ struct server {
     const struct conf *conf;
     struct loop *loop;
     struct data_dir dir;
-    struct store_dir store_dir;
-    char store_path[STORE_PATH_BYTES]; /* of the store at the start */
+    struct storage files; /* as they were opened; later ones: */
     struct mvcc *store;
     struct disk *disk;
     struct wal *wal;
@@ -103,6 +103,21 @@ static void fail(void *arg, const char *text)
     (void)arg;
     log_error("server", "%s; ending", text);
     _exit(1); /* no cleanup: what is stored is in the log, and nothing may be acknowledged any more */
+}
+
+/* Healing is what a start does; and what a start finds is what kill -9 leaves. */
+static void node_damaged_fn(void *arg)
+{
+    struct server *s = arg;
+    struct error error;
+
+    if (!storage_can_heal(&s->dir, s->store))
+        return;
+    if (data_dir_note_damage(&s->dir, &error) != ST_OK)
+        fail(s, error.text);
+    log_error("server", "a record of the store is damaged; beginning anew");
+    execv("/proc/self/exe", s->conf->argv);
+    fail(s, "a record of the store is damaged, and the program cannot be started again");
 }
 
 static int64_t wall_clock(void *arg)
@@ -459,42 +474,33 @@ static void on_publish_time(void *arg)
 
 static struct mvcc_options store_options(const struct server *s)
 {
-    return (struct mvcc_options){.dir = s->store_path, .memtable_bytes = (uint64_t)s->conf->flags.memtable_bytes,
+    return (struct mvcc_options){.memtable_bytes = (uint64_t)s->conf->flags.memtable_bytes,
                                 .seal_entries = SEAL_ENTRIES_MAX};
+}
+
+static void take_files(struct server *s)
+{
+    s->store = s->files.store;
+    s->disk = s->files.disk;
+    s->wal = s->files.wal;
 }
 
 static enum status open_storage(struct server *s, struct error *ret_error)
 {
-    struct mvcc_options store = store_options(s);
-    struct wal_options wal = {.cluster_id = s->dir.cluster_id,
-                              .member_id = s->dir.member_id,
-                              .segment_bytes = WAL_SEGMENT_BYTES,
-                              .wake_fn = wal_wake_fn,
-                              .fail_fn = fail,
-                              .arg = s};
-    struct mvcc_checkpoint checkpoint;
-    bool wal_is_new;
-    enum status st = store_dir_open(&s->store_dir, s->dir.member_path, false, ret_error);
+    enum status st;
 
-    store_dir_name(&s->store_dir, s->store_dir.generation, s->store_path);
+    s->files = (struct storage){.dir = &s->dir,
+                                .store_options = store_options(s),
+                                .wal_options = {.cluster_id = s->dir.cluster_id,
+                                                .member_id = s->dir.member_id,
+                                                .segment_bytes = WAL_SEGMENT_BYTES,
+                                                .wake_fn = wal_wake_fn,
+                                                .fail_fn = fail,
+                                                .arg = s}};
+    st = storage_open(&s->files, ret_error);
+    take_files(s);
     if (st == ST_OK)
-        st = mvcc_open(&store, &s->store, ret_error);
-    if (st == ST_OK)
-        st = disk_posix_open(s->dir.wal_path, &s->disk, ret_error);
-    wal.disk = s->disk;
-    if (st == ST_OK)
-        st = wal_open(&wal, &s->wal, &wal_is_new, ret_error);
-    if (st != ST_OK)
-        return st;
-    mvcc_get_checkpoint(s->store, &checkpoint);
-    if (wal_is_new && checkpoint.applied_index)
-        return error_set(ret_error, ST_CORRUPT, "%s: the log is missing, but the store holds entries up to %" PRIu64,
-                         s->dir.wal_path, checkpoint.applied_index);
-    /* A member that forgot its votes could vote again in the same term (Raft §5.2). */
-    if (wal_is_new && s->dir.has_log)
-        return error_set(ret_error, ST_CORRUPT, "%s: the log is missing, and with it what this member voted and stored",
-                         s->dir.wal_path);
-    st = data_dir_log_begun(&s->dir, ret_error);
+        st = data_dir_log_begun(&s->dir, ret_error);
     if (st != ST_OK)
         return st;
     s->wal_wake = loop_wake_new(s->loop, on_wal, s);
@@ -511,7 +517,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .initial = &s->dir.initial,
         .store = s->store,
         .store_options = store_options(s),
-        .dir = &s->store_dir,
+        .dir = &s->files.store_dir,
         .wal = s->wal,
         .tick_ns = f->heartbeat_ms * NS_PER_MS,
         .election_ticks = (unsigned)(f->election_ms / f->heartbeat_ms),
@@ -541,12 +547,22 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .members_fn = node_members_fn,
         .connected_fn = node_connected_fn,
         .changed_fn = node_changed_fn,
+        .damaged_fn = node_damaged_fn,
         .fail_fn = fail,
         .wall_ns_fn = wall_clock,
         .arg = s,
     };
 
-    return node_new(&o, &s->node, ret_error);
+    struct error why;
+    enum status st = node_new(&o, &s->node, &why);
+
+    if (st == ST_CORRUPT) {
+        st = storage_renew_log(&s->files, &why, ret_error);
+        take_files(s);
+        o.wal = s->wal;
+        return st == ST_OK ? node_new(&o, &s->node, ret_error) : st;
+    }
+    return st == ST_OK ? ST_OK : error_set(ret_error, st, "%s", why.text);
 }
 
 static enum status open_peers(struct server *s, struct error *ret_error)

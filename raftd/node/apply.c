@@ -149,8 +149,10 @@ static void apply_command(struct node *n, const struct raft_entry *e)
     }
     mvcc_end(n->options.store);
     /* A store that cannot read its own records must not go on: what it applies from here would differ from the others. */
-    if (st == ST_CORRUPT || st == ST_IO)
+    if (st == ST_CORRUPT || st == ST_IO) {
+        node_on_damage(n);
         n->options.fail_fn(n->options.arg, status_text(st));
+    }
     if (waiting)
         request_finish(n, waiting, st, st == ST_OK ? buf_slice(&n->answer) : slice_of(NULL, 0));
 }

@@ -167,6 +167,8 @@ void node_encode_state(const struct node *n, struct buf *out);
 enum status node_decode_state(struct node *n, struct slice state) MUST_CHECK;
 /* Could it be decoded? */
 enum status node_check_state(struct slice state) MUST_CHECK;
+/* Asks the owner to heal, if the store is damaged. */
+void node_on_damage(struct node *n);
 void node_tell_snapshot(struct node *n, const char *what, raft_id peer, raft_index index, const char *why);
 
 /* To a peer, or to ourselves. */

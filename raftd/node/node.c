@@ -126,6 +126,7 @@ static struct raft_options core_options(struct node *n, const struct mvcc_checkp
         .inflight_bytes_max = RAFT_INFLIGHT_BYTES_MAX,
         .uncommitted_bytes_max = RAFT_UNCOMMITTED_BYTES_MAX,
         .applied = checkpoint->applied_index,
+        .lost_term = wal_lost_term(n->options.wal),
     };
 }
 
@@ -213,6 +214,12 @@ enum status node_new(const struct node_options *options, struct node **ret_node,
     return ST_OK;
 }
 
+void node_on_damage(struct node *n)
+{
+    if (mvcc_is_damaged(n->options.store) && n->options.damaged_fn)
+        n->options.damaged_fn(n->options.arg);
+}
+
 void node_free(struct node *n)
 {
     if (!n)
@@ -282,6 +289,7 @@ int64_t node_tick(struct node *n, int64_t now_ns)
         storage_forget(n);
     }
     space_on_tick(n);
+    node_on_damage(n);
     requests_expire(n);
     transfers_expire(n);
     return n->next_tick_ns < n->earliest_deadline_ns ? n->next_tick_ns : n->earliest_deadline_ns;

@@ -88,6 +88,11 @@ struct node_options {
     int64_t (*connected_fn)(void *arg, uint64_t member_id);
     /* A role, a leader or a term changed (log line, metrics). */
     void (*changed_fn)(void *arg, const struct raft_status *status);
+    /*
+     * A record of the store was found damaged. Does not return, or there are no others to get it back from: then reads of it go on
+     * failing, and fail_fn follows where it was to be applied. NULL is fine.
+     */
+    void (*damaged_fn)(void *arg);
     /* The process must end: storage is damaged or refused. Does not return. */
     void (*fail_fn)(void *arg, const char *text);
     /* The wall clock, for the commit times in proposals. */

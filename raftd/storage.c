@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What to do about damage. */
+#include "raftd/storage.h"
+
+#include <inttypes.h>
+
+#include "common/log.h"
+
+/* As many as the newest checkpoint knows; without one, as there were in the beginning. */
+static unsigned members_known(const struct data_dir *dir, const struct mvcc *store)
+{
+    struct mvcc_checkpoint checkpoint = {0};
+    struct members members = {0};
+    unsigned count = dir->initial.count;
+
+    if (store)
+        mvcc_get_checkpoint(store, &checkpoint);
+    if (checkpoint.state.len && members_decode(&members, checkpoint.state) == ST_OK)
+        count = members.count;
+    members_fini(&members);
+    return count;
+}
+
+bool storage_can_heal(const struct data_dir *dir, const struct mvcc *store)
+{
+    return members_known(dir, store) >= HEALING_MEMBERS_MIN;
+}
+
+static enum status open_store(struct storage *s, struct error *ret_error)
+{
+    char path[STORE_PATH_BYTES];
+    struct mvcc_options options = s->store_options;
+    enum status st = store_dir_open(&s->store_dir, s->dir->member_path, options.no_sync, ret_error);
+
+    store_dir_name(&s->store_dir, s->store_dir.generation, path);
+    options.dir = path;
+    return st == ST_OK ? mvcc_open(&options, &s->store, ret_error) : st;
+}
+
+/* A store that was found damaged while it was in use is not opened again. */
+static enum status heal_store(struct storage *s, struct error *ret_error)
+{
+    enum status st;
+
+    log_error("server", "the store is damaged, set aside; the others have what it held why=\"%s\"", ret_error->text);
+    st = store_dir_set_aside(&s->store_dir, s->dir->member_path, s->store_options.no_sync, ret_error);
+    if (st == ST_OK)
+        st = data_dir_forget_damage(s->dir, ret_error);
+    return st == ST_OK ? open_store(s, ret_error) : st;
+}
+
+/* A log that is missing is as damaged as one can be: a member that forgot its votes could vote again in the same term (Raft 5.2). */
+static enum status open_log(struct storage *s, const struct mvcc_checkpoint *checkpoint, struct error *ret_error)
+{
+    bool is_new = false;
+    enum status st = wal_open(&s->wal_options, &s->wal, &is_new, ret_error);
+
+    if (st == ST_OK && is_new && checkpoint->applied_index)
+        st = error_set(ret_error, ST_CORRUPT, "%s: the log is missing, but the store holds entries up to %" PRIu64,
+                       s->dir->wal_path, checkpoint->applied_index);
+    else if (st == ST_OK && is_new && s->dir->has_log)
+        st = error_set(ret_error, ST_CORRUPT, "%s: the log is missing, and with it what this member voted and stored",
+                       s->dir->wal_path);
+    return st;
+}
+
+enum status storage_renew_log(struct storage *s, const struct error *why, struct error *ret_error)
+{
+    struct mvcc_checkpoint checkpoint;
+    struct error cause = *why;
+
+    wal_close(s->wal);
+    s->wal = NULL;
+    if (!storage_can_heal(s->dir, s->store))
+        return error_set(ret_error, ST_CORRUPT, "%s", cause.text);
+    mvcc_get_checkpoint(s->store, &checkpoint);
+    log_error("server", "the log is damaged, set aside; no votes until the leader has sent what it held why=\"%s\"", cause.text);
+    return wal_open_anew(&s->wal_options, checkpoint.applied_index, checkpoint.applied_term, &s->wal, ret_error);
+}
+
+enum status storage_open(struct storage *s, struct error *ret_error)
+{
+    struct mvcc_checkpoint checkpoint;
+    struct error cause = {0};
+    enum status st = ST_OK;
+
+    if (s->dir->has_damage)
+        st = error_set(&cause, ST_CORRUPT, "a record was found damaged when it was read");
+    if (st == ST_OK)
+        st = open_store(s, &cause);
+    if (st == ST_CORRUPT && storage_can_heal(s->dir, NULL))
+        st = heal_store(s, &cause);
+    if (st == ST_OK)
+        st = disk_posix_open(s->dir->wal_path, &s->disk, &cause);
+    if (st == ST_OK) {
+        s->wal_options.disk = s->disk;
+        mvcc_get_checkpoint(s->store, &checkpoint);
+        st = open_log(s, &checkpoint, &cause);
+        if (st == ST_CORRUPT)
+            return storage_renew_log(s, &cause, ret_error);
+    }
+    return st == ST_OK ? ST_OK : error_set(ret_error, st, "%s", cause.text);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening a member's store and log, and what is done about damage in them. A member of three or more has others who can give back what
+ * it lost: a damaged store is set aside for an empty one, a damaged log (or one that does not fit the store) for a new one behind the
+ * store's checkpoint, and the leader sends the rest. Until then it neither votes nor campaigns (wal_open_anew). A member of fewer is refused,
+ * with the place: nothing else has what it holds.
+ */
+#ifndef RAFTD_STORAGE_H
+#define RAFTD_STORAGE_H
+
+#include "mvcc/mvcc.h"
+#include "mvcc/store_dir.h"
+#include "raftd/data_dir.h"
+#include "raftd/wal/wal.h"
+
+#define HEALING_MEMBERS_MIN 3u /* with fewer, no leader can be elected without the one that lost its log */
+
+struct storage {
+    struct data_dir *dir;             /* the caller's, as are: */
+    struct mvcc_options store_options; /* dir: not looked at */
+    struct wal_options wal_options;    /* disk: not looked at */
+    /* what is opened; the caller's to close, also what is there after a failure */
+    struct store_dir store_dir;
+    struct mvcc *store;
+    struct disk *disk;
+    struct wal *wal; /* not started */
+};
+
+enum status storage_open(struct storage *s, struct error *ret_error) MUST_CHECK;
+/* The node found that log and store do not belong together, in the words of `why`: a new log, or ST_CORRUPT and the same words. */
+enum status storage_renew_log(struct storage *s, const struct error *why, struct error *ret_error) MUST_CHECK;
+/* Can a member that knows this store (or NULL) get it back from others? */
+bool storage_can_heal(const struct data_dir *dir, const struct mvcc *store);
+
+#endif

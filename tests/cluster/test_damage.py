@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Damage on disk: a member with others sets it aside and gets it back from them; nothing acknowledged is lost, and nothing is voted meanwhile."""
+
+import random
+import shutil
+import time
+
+import h2c
+import kv
+import pytest
+import servers
+from test_start import refused
+
+FLAGS = ["--memtable-bytes", "65536", "--snapshot-count", "50", "--snapshot-catchup-entries", "20"]
+SECONDS = 20
+
+
+def until(condition, what):
+    deadline = time.monotonic() + SECONDS
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"{what} did not come to pass"
+        time.sleep(0.05)
+    return result
+
+
+def flip(path, offset, mask=0x40):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ mask]))
+
+
+def member(node):
+    return node.data_dir / "member"
+
+
+def log_files(node):
+    return sorted((member(node) / "wal").glob("????????????????-????????????????.wal"))
+
+
+def used_bytes(path):
+    return len(path.read_bytes().rstrip(b"\0"))
+
+
+def store_of(node):
+    """The directory with the newest segments."""
+    return max((path.parent for path in member(node).glob("store*/*.tdb")), key=lambda path: path.stat().st_mtime)
+
+
+def write(cluster, first, count):
+    with cluster.leader().channel() as channel:
+        for i in range(first, first + count):
+            kv.put(channel, b"key/%06d" % i, b"value of %06d " % i * 20)
+
+
+def holds(node, count):
+    """The member itself, whoever leads."""
+    try:
+        with node.channel() as channel:
+            return len(kv.scan(channel, b"key/", serializable=True)) == count
+    except h2c.CallFailed:
+        return False
+
+
+def values_are_right(node):
+    with node.channel() as channel:
+        for key, (value, _) in kv.scan(channel, b"key/", serializable=True).items():
+            assert value == b"value of %s " % key[4:] * 20
+
+
+def log_text(node):
+    return node.log_path.read_text(errors="replace")
+
+
+@pytest.fixture
+def trio(raftd, tmp_path):
+    """Three members with checkpoints, and 1000 keys."""
+    with servers.Cluster(raftd, 3, tmp_path, flags=FLAGS) as cluster:
+        write(cluster, 0, 1000)
+        for node in cluster:
+            until(lambda node=node: holds(node, 1000), "replication")
+        yield cluster
+
+
+def first_byte(node):
+    return log_files(node)[0], 0
+
+
+def somewhere(node):
+    path = log_files(node)[-1]
+    return path, random.randrange(128, used_bytes(path) - 600)
+
+
+def forget_log(node):
+    for path in log_files(node):
+        path.unlink()
+
+
+def cut_log(node):
+    """The end of the log, as if it had never been written, with the vote in it."""
+    path = log_files(node)[-1]
+    with open(path, "r+b") as file:
+        file.seek(128)
+        file.write(bytes(used_bytes(path)))
+
+
+def damage_log(place):
+    def damage(node):
+        flip(*place(node))
+
+    return damage
+
+
+def segment_header(node):
+    flip(sorted(store_of(node).glob("*.tdb"))[0], 40)
+
+
+def forget_segment(node):
+    sorted(store_of(node).glob("*.tdb"))[0].unlink()
+
+
+def forget_store(node):
+    shutil.rmtree(store_of(node))
+
+
+def damage_current(node):
+    current = member(node) / "current"
+    if current.exists():
+        flip(current, 20)
+    else:
+        current.write_bytes(b"nonsense")
+
+
+DAMAGES = {
+    "the first byte of the log": damage_log(first_byte),
+    "a byte of the log": damage_log(somewhere),
+    "no log": forget_log,
+    "a log without its end": cut_log,
+    "the header of a segment": segment_header,
+    "a segment is missing": forget_segment,
+    "the store is missing": forget_store,
+    "which store it is": damage_current,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_it_comes_back_from_the_others(trio, name):
+    victim = trio.followers()[0]
+    victim.kill9()
+    write(trio, 1000, 100)
+    DAMAGES[name](victim)
+    victim.start()
+    until(lambda: holds(victim, 1100), "healing")
+    values_are_right(victim)
+    assert "set aside" in log_text(victim)
+    write(trio, 1100, 100)
+    until(lambda: holds(victim, 1200), "replication")
+    # It counts again: with it and one other the cluster goes on.
+    other = next(node for node in trio if node is not victim and node is not trio.leader())
+    other.kill9()
+    write(trio, 1200, 50)
+    victim.kill9()
+    victim.start(wait=False)
+    other.start()
+    write(trio, 1250, 50)
+    for node in trio:
+        until(lambda node=node: holds(node, 1300), "the end")
+        values_are_right(node)
+
+
+def test_damaged_files_are_kept_but_not_for_ever(trio):
+    victim = trio.followers()[0]
+    for i in range(5):
+        victim.kill9()
+        flip(*somewhere(victim))
+        segment_header(victim)
+        victim.start()
+        until(lambda: holds(victim, 1000 + i), "healing")
+        write(trio, 1000 + i, 1)
+        until(lambda i=i: holds(victim, 1001 + i) and list(member(victim).glob("store*/*.tdb")), "replication")
+    assert 1 <= len({path.name[:24] for path in (member(victim) / "wal").glob("damaged-*")}) <= 3
+    assert 1 <= len(list(member(victim).glob("damaged-store.*"))) <= 3
+
+
+def test_a_leader_that_finds_its_store_damaged_begins_anew(trio):
+    """Where it is read, not at a start."""
+    leader = trio.leader()
+    pid = leader.pid
+    path = sorted(store_of(leader).glob("*.tdb"))[0]
+    content = path.read_bytes()
+    at = content.index(b"value of 000003 ")
+    flip(path, at + 3)
+    with leader.channel() as channel, pytest.raises(h2c.CallFailed):
+        kv.get(channel, b"key/000003", serializable=True)
+    until(lambda: "beginning anew" in log_text(leader), "finding it")
+    until(lambda: holds(leader, 1000), "healing")
+    values_are_right(leader)
+    assert leader.is_running() and leader.pid == pid
+    write(trio, 1000, 50)
+    until(lambda: holds(leader, 1050), "replication")
+
+
+def test_a_majority_that_lost_its_log_loses_nothing_in_silence(trio):
+    """What two of three held is not to be had from the third for sure: no leader, until they are given their logs back."""
+    nodes = list(trio)
+    backup = {}
+    for node in nodes:
+        node.stop()
+    for node in nodes[:2]:
+        backup[node] = node.directory / f"{node.name}.backup"
+        shutil.copytree(node.data_dir, backup[node])
+        flip(*first_byte(node))
+    for node in nodes:
+        node.start(wait=False)
+    until(lambda: all("no votes" in log_text(node) for node in nodes[:2]), "their saying so")
+    time.sleep(3)
+    assert not any(node.is_leader() for node in nodes)
+    for node in nodes[:2]:
+        node.kill9()
+        shutil.rmtree(node.data_dir)
+        shutil.move(backup[node], node.data_dir)
+        node.start(wait=False)
+    trio.wait_ready()
+    for node in nodes:
+        until(lambda node=node: holds(node, 1000), "the end")
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_alone_it_refuses(raftd, tmp_path, name):
+    node = servers.Node(raftd, tmp_path, flags=FLAGS)
+    with node:
+        with node.channel() as channel:
+            for i in range(500):
+                kv.put(channel, b"key/%06d" % i, b"value of %06d " % i * 20)
+        until(lambda: list(member(node).glob("store/*.tdb")), "a checkpoint")
+        node.stop()
+        DAMAGES[name](node)
+        before = {path: path.read_bytes() for path in member(node).rglob("*") if path.is_file() and path.name != "spare.tmp"}
+        line = refused(node.command(), tmp_path)
+        assert any(word in line for word in ("damaged", "missing", "begins")), line
+        assert {path: path.read_bytes() for path in before} == before, "it changed something"
