@@ -7,23 +7,23 @@
 #include "common/log.h"
 
 /* As many as the newest checkpoint knows; without one, as there were in the beginning. */
-static unsigned members_known(const struct data_dir *dir, const struct mvcc *store)
+static unsigned voters_known(const struct data_dir *dir, const struct mvcc *store)
 {
     struct mvcc_checkpoint checkpoint = {0};
     struct members members = {0};
-    unsigned count = dir->initial.count;
+    unsigned count = dir->initial.conf.voter_count;
 
     if (store)
         mvcc_get_checkpoint(store, &checkpoint);
     if (checkpoint.state.len && members_decode(&members, checkpoint.state) == ST_OK)
-        count = members.count;
+        count = members.conf.voter_count;
     members_fini(&members);
     return count;
 }
 
 bool storage_can_heal(const struct data_dir *dir, const struct mvcc *store)
 {
-    return members_known(dir, store) >= HEALING_MEMBERS_MIN;
+    return voters_known(dir, store) >= HEALING_MEMBERS_MIN;
 }
 
 static enum status open_store(struct storage *s, struct error *ret_error)

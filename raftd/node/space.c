@@ -50,20 +50,35 @@ static bool log_has_room(struct node *n, uint64_t bytes)
     return !space.is_full || space.room_bytes >= SPACE_FLOOR_BYTES + bytes;
 }
 
+static unsigned with_space(struct node *n, const raft_id *voters, unsigned count)
+{
+    unsigned sum = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        const struct member *m = members_find(&n->members, voters[i]);
+        sum += !m || !m->no_space;
+    }
+    return sum;
+}
+
+/* In a joint configuration two quorums are needed. */
+static bool quorum_has_space(struct node *n)
+{
+    const struct raft_conf *c = &n->members.conf;
+
+    return with_space(n, c->voters, c->voter_count) >= c->voter_count / 2 + 1 &&
+           (!c->outgoing_count || with_space(n, c->outgoing, c->outgoing_count) >= c->outgoing_count / 2 + 1);
+}
+
 /* Is there nobody to store a write for us? */
 static bool cluster_is_short(struct node *n)
 {
     struct raft_status st;
-    unsigned with_space = 0;
+    const struct member *leader;
 
     raft_get_status(n->raft, &st);
-    for (unsigned i = 0; i < n->members.count; i++) {
-        const struct member *m = &n->members.list[i];
-        if (m->no_space && m->id == st.leader)
-            return true;
-        with_space += !m->no_space;
-    }
-    return n->members.count && with_space < n->members.count / 2 + 1;
+    leader = members_find(&n->members, st.leader);
+    return (leader && leader->no_space) || !quorum_has_space(n);
 }
 
 enum status space_admit(struct node *n, enum command_kind kind, struct slice payload)
@@ -188,18 +203,14 @@ static void ask_for_alarm(struct node *n)
 static void give_lead_away(struct node *n)
 {
     const struct member *me = members_find(&n->members, n->options.member_id);
-    unsigned with_space = 0;
+    const struct raft_conf *c = &n->members.conf;
 
-    if (!n->is_short || n->last_status.role != RAFT_LEADER || !me || !me->no_space)
-        return;
-    for (unsigned i = 0; i < n->members.count; i++)
-        with_space += !n->members.list[i].no_space;
-    if (with_space < n->members.count / 2 + 1)
+    if (!n->is_short || n->last_status.role != RAFT_LEADER || !me || !me->no_space || !quorum_has_space(n))
         return;
     do
-        n->next_leader = (n->next_leader + 1) % n->members.count;
-    while (n->members.list[n->next_leader].no_space);
-    if (raft_transfer_leader(n->raft, n->members.list[n->next_leader].id) != ST_OK)
+        n->next_leader = (n->next_leader + 1) % c->voter_count;
+    while (!with_space(n, &c->voters[n->next_leader], 1));
+    if (raft_transfer_leader(n->raft, c->voters[n->next_leader]) != ST_OK)
         return; /* one is under way, or that one cannot lead: another in a second */
 }
 
