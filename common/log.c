@@ -61,7 +61,10 @@ static void log_on_broken(const char *text)
         if (*line)
             log_out(line, strlen(line));
     }
-    fprintf(stderr, "%s: %s\n", sink.program, text);
+    log_out(sink.program, strlen(sink.program));
+    log_out(": ", 2);
+    log_out(text, strlen(text));
+    log_out("\n", 1);
 }
 
 void log_init(const char *program)

@@ -490,6 +490,7 @@ static enum status open_storage(struct server *s, struct error *ret_error)
     enum status st;
 
     s->files = (struct storage){.dir = &s->dir,
+                                .alone = s->conf->flags.force_new_cluster,
                                 .store_options = store_options(s),
                                 .wal_options = {.cluster_id = s->dir.cluster_id,
                                                 .member_id = s->dir.member_id,
@@ -499,8 +500,6 @@ static enum status open_storage(struct server *s, struct error *ret_error)
                                                 .arg = s}};
     st = storage_open(&s->files, ret_error);
     take_files(s);
-    if (st == ST_OK)
-        st = data_dir_log_begun(&s->dir, ret_error);
     if (st != ST_OK)
         return st;
     s->wal_wake = loop_wake_new(s->loop, on_wal, s);
@@ -687,6 +686,9 @@ enum status server_open(const struct conf *conf, struct server **ret_server, str
                               "removed for good");
     if (st == ST_OK)
         st = open_node(s, ret_error);
+    /* Not before the log is there: a birth that is cut short begins again. And before anything is promised. */
+    if (st == ST_OK)
+        st = data_dir_log_begun(&s->dir, ret_error);
     if (st == ST_OK)
         st = open_peers(s, ret_error);
     if (st == ST_OK)

@@ -71,7 +71,7 @@ enum status storage_renew_log(struct storage *s, const struct error *why, struct
 
     wal_close(s->wal);
     s->wal = NULL;
-    if (!storage_can_heal(s->dir, s->store))
+    if (s->alone || !storage_can_heal(s->dir, s->store))
         return error_set(ret_error, ST_CORRUPT, "%s", cause.text);
     mvcc_get_checkpoint(s->store, &checkpoint);
     log_error("server", "the log is damaged, set aside; no votes until the leader has sent what it held why=\"%s\"", cause.text);
@@ -88,7 +88,7 @@ enum status storage_open(struct storage *s, struct error *ret_error)
         st = error_set(&cause, ST_CORRUPT, "a record was found damaged when it was read");
     if (st == ST_OK)
         st = open_store(s, &cause);
-    if (st == ST_CORRUPT && storage_can_heal(s->dir, NULL))
+    if (st == ST_CORRUPT && !s->alone && storage_can_heal(s->dir, NULL))
         st = heal_store(s, &cause);
     if (st == ST_OK)
         st = disk_posix_open(s->dir->wal_path, &s->disk, &cause);

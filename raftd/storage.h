@@ -17,6 +17,7 @@
 
 struct storage {
     struct data_dir *dir;             /* the caller's, as are: */
+    bool alone;                        /* there are no others, whatever the store says: --force-new-cluster */
     struct mvcc_options store_options; /* dir: not looked at */
     struct wal_options wal_options;    /* disk: not looked at */
     /* what is opened; the caller's to close, also what is there after a failure */

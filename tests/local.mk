@@ -8,6 +8,7 @@ AM_TESTS_ENVIRONMENT = top_builddir='$(abs_top_builddir)'; export top_builddir; 
 pytest_files = \
 	tests/cluster/test_crash.py \
 	tests/cluster/test_damage.py \
+	tests/cluster/test_disk_faults.py \
 	tests/cluster/test_full_disk.py \
 	tests/cluster/test_handshake.py \
 	tests/cluster/test_hash.py \

@@ -126,7 +126,7 @@ static struct raft_options core_options(struct node *n, const struct mvcc_checkp
         .inflight_bytes_max = RAFT_INFLIGHT_BYTES_MAX,
         .uncommitted_bytes_max = RAFT_UNCOMMITTED_BYTES_MAX,
         .applied = checkpoint->applied_index,
-        .lost_term = wal_lost_term(n->options.wal),
+        .lost_term = n->options.force_new_cluster ? 0 : wal_lost_term(n->options.wal), /* there is nobody to wait for */
     };
 }
 

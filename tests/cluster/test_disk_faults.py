@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One real member whose system calls fail or kill it, one after the other, and whose power is cut: nothing acknowledged is lost, what
+failed is named, and it starts again without an operator."""
+
+import errno
+import fcntl
+import os
+import random
+import re
+import shutil
+import subprocess
+import threading
+import time
+
+import disks
+import h2c
+import kv
+import pytest
+import servers
+from conftest import rounds
+
+FLAGS = ["--memtable-bytes", "1048576"]
+VALUE = bytes(range(256)) * 400
+WRITES = 190  # 19 MB: the log goes on in a second file, the store has some segments
+SECONDS = 30
+F_SETPIPE_SZ = 1031
+
+# What changes a disk, and from which call on it is of interest. Others (opening what is only read) are harmless or fail a start.
+FAILING = ["fdatasync", "fsync", "pwrite64", "fallocate", "renameat,renameat2,rename", "unlink,unlinkat", "openat", "ftruncate", "mkdir,mkdirat"]
+KILLING = [*FAILING, "write", "close", "pread64", "munmap", "fstat,newfstatat"]
+
+
+class Traced(servers.Node):
+    """A member under strace -D, which injects: the process is the member itself."""
+
+    inject = None
+
+    def command(self):
+        if not self.inject:
+            return super().command()
+        calls = self.inject.split(":")[0]
+        return ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={self.inject}", *super().command()]
+
+
+@pytest.fixture
+def traced(raftd, tmp_path):
+    if not shutil.which("strace"):
+        pytest.skip("strace is not there")
+    done = subprocess.run(["strace", "-D", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"strace cannot trace here: {done.stderr.strip()}")
+    node = Traced(raftd, tmp_path, flags=FLAGS)
+    yield node
+    node.close()
+
+
+def write_until_it_ends(node, first, count):
+    """How many were acknowledged; some more may be there."""
+    acknowledged = first
+    try:
+        with node.channel(20) as channel:
+            for i in range(first, first + count):
+                kv.put(channel, b"key/%06d" % i, VALUE + b"%d" % i)
+                acknowledged = i + 1
+    except (h2c.CallFailed, OSError):
+        pass
+    return acknowledged
+
+
+def check(node, acknowledged):
+    with node.channel(20) as channel:
+        found = kv.scan(channel, b"key/", page=50)
+    for i in range(acknowledged):
+        assert found.get(b"key/%06d" % i, (None,))[0] == VALUE + b"%d" % i, f"lost {i} of {acknowledged}"
+
+
+def wait_for_end(node):
+    """It has ended, or is none the worse for it."""
+    deadline = time.monotonic() + 3
+    while node.is_running() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not node.is_running()
+
+
+def last_line(node, words):
+    """The line that says why it ended."""
+    lines = [line for line in node.log_path.read_text(errors="replace").splitlines() if "raftd" in line]
+    assert any(words in line and re.search(r"[/\w.-]*(wal|store|member|\.tdb|\.keys|identity|lock|begun|data)", line) for line in lines[-3:]), lines[-3:]
+
+
+def one_fault(node, inject):
+    """Returns whether the member ended of it."""
+    node.inject = inject
+    ended, acknowledged = False, 0
+    try:
+        node.start()
+        acknowledged = write_until_it_ends(node, 0, WRITES)
+        ended = wait_for_end(node) if acknowledged < WRITES else not node.is_running()
+        if not ended:
+            node.stop()
+    except servers.ServerError:
+        ended = True
+    if node.is_running():
+        node.kill9()
+    status = node.process.returncode
+    node.inject = None
+    node.start()
+    check(node, acknowledged)
+    assert write_until_it_ends(node, WRITES, 3) == WRITES + 3
+    check(node, acknowledged)
+    node.stop()
+    return status
+
+
+def sites(calls, counts):
+    return [(call, n) for call in calls for n in random.sample(range(1, 60), counts)]
+
+
+def test_every_call_that_fails_ends_it_or_does_no_harm(traced):
+    ended = 0
+    for call, n in sites(FAILING, rounds(1)):
+        status = one_fault(traced, f"{call}:error=EIO:when={n}")
+        assert status in (0, 1), f"{call} {n}: status {status}{traced.log_tail()}"
+        ended += status == 1
+        shutil.rmtree(traced.data_dir)
+        traced.log_path.unlink()
+    assert ended or not rounds(0)
+
+
+@pytest.mark.parametrize("call, n", [("fdatasync", 30), ("pwrite64", 30), ("fsync", 3)])
+def test_a_failed_write_or_sync_is_named_and_not_tried_again(traced, call, n):
+    traced.inject = f"{call}:error=EIO:when={n}"
+    traced.start(wait=False)
+    deadline = time.monotonic() + SECONDS
+    while traced.is_running() and time.monotonic() < deadline:
+        write_until_it_ends(traced, 0, WRITES)
+    assert traced.process.returncode == 1
+    last_line(traced, os.strerror(errno.EIO))
+
+
+def test_killed_at_any_call(traced):
+    for call, n in sites(KILLING, rounds(1)):
+        one_fault(traced, f"{call}:signal=SIGKILL:when={n}")
+        shutil.rmtree(traced.data_dir)
+
+
+def test_interrupted_writes_go_on(traced):
+    traced.inject = "pwrite64,pread64:error=EINTR:when=5+7"
+    with traced:
+        assert write_until_it_ends(traced, 0, WRITES) == WRITES
+        check(traced, WRITES)
+        traced.stop()
+        traced.inject = None
+        traced.start()
+        check(traced, WRITES)
+
+
+def test_calls_that_find_the_disk_full_end_nothing(traced):
+    """Once each: it is tried again, or waits."""
+    for when in ("1", "2"):
+        traced.start()
+        traced.stop()
+        traced.inject = f"fallocate:error=ENOSPC:when={when}"
+        traced.start()
+        acknowledged, deadline = 0, time.monotonic() + SECONDS
+        while acknowledged < WRITES and time.monotonic() < deadline:
+            acknowledged = write_until_it_ends(traced, acknowledged, WRITES - acknowledged)
+            time.sleep(0.1)
+        assert acknowledged == WRITES, traced.log_tail()
+        check(traced, WRITES)
+        traced.inject = None
+        traced.stop()
+        shutil.rmtree(traced.data_dir)
+
+
+def test_the_power_is_cut_again_and_again(raftd, tmp_path):
+    node = servers.Node(raftd, tmp_path, flags=FLAGS)
+    try:
+        disk = disks.Disk(tmp_path, node.data_dir, 400)
+    except disks.NoDisk as why:
+        pytest.skip(str(why))
+    acknowledged = 0
+    with disk:
+        for _ in range(rounds(5)):
+            node.start()
+            check(node, acknowledged)
+            writer = threading.Timer(random.uniform(0.05, 0.6), disk.cut_power)
+            writer.start()
+            acknowledged = write_until_it_ends(node, acknowledged, 10000 if acknowledged < 1500 else 1)
+            writer.join()
+            node.kill9()
+            disk.unmount()
+            disk.mount()
+        node.start()
+        check(node, acknowledged)
+        node.close()
+    assert acknowledged > 0
+
+
+def test_a_reader_of_the_log_that_hangs_stops_no_request(raftd, tmp_path):
+    node = servers.Node(raftd, tmp_path, flags=["--log-level", "debug"])
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, F_SETPIPE_SZ, 16384)
+    os.write(writer, b"x" * 16384)
+    node.process = subprocess.Popen(
+        node.command(), stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, preexec_fn=servers.die_with_parent
+    )
+    os.close(writer)
+    try:
+        node.wait_ready()
+        with node.channel() as channel:
+            for i in range(200):
+                kv.put(channel, b"key/%d" % i, b"value")
+        for _ in range(20):  # lines: a connection that breaks the rules, and one that comes and goes
+            with node.channel():
+                pass
+        with node.channel() as channel:
+            assert kv.get(channel, b"key/199") == b"value"
+        os.read(reader, 16384)
+        assert node.stop() == 0
+        text = b""
+        while chunk := os.read(reader, 65536):
+            text += chunk
+        assert b"lines were dropped" in text
+    finally:
+        os.close(reader)
+        node.kill9()
