@@ -99,7 +99,8 @@ void raft_on_vote(struct raft *r, const struct raft_message *m)
 {
     bool pre = m->type == RAFT_MSG_PRE_VOTE;
     bool free_to = r->vote == m->from || (!r->vote && !r->leader) || (pre && m->term > r->term) || PLANTED(vote_twice);
-    bool granted = free_to && !raft_is_recovering(r) && (raft_log_is_up_to_date(&r->log, m->index, m->log_term) || PLANTED(vote_without_log_check));
+    bool granted = free_to && !raft_is_recovering(r) &&
+                   (raft_log_is_up_to_date(&r->log, m->index, m->log_term) || PLANTED(vote_without_log_check));
     struct raft_message *answer;
 
     /* A vote is a promise: it leaves when it is durable. A pre-vote promises nothing. */
