@@ -52,6 +52,7 @@
 #define SNAPSHOT_COUNT_DEFAULT 10000                  /* etcd's --snapshot-count, --snapshot-catchup-entries */
 #define SNAPSHOT_CATCHUP_DEFAULT 5000
 #define PENDING_REQUESTS_MAX 100000u                  /* proposals and reads a node waits for */
+#define RAFT_UNSTORED_BYTES_MAX (128u * 1024u * 1024u) /* entries that wait for the own disk: above it appends are not heard, proposals refused */
 #define TRANSFER_REQUESTS_MAX 64u                     /* clients that wait for a change of leader: too many requests */
 
 /* Snapshots between members (raftd/node/snapshot.c). */

@@ -157,6 +157,7 @@ struct raft {
     raft_term term;
     raft_id vote, leader;
     enum raft_role role;
+    bool unfit; /* to lead */
     unsigned election_elapsed, heartbeat_elapsed; /* ticks */
     unsigned election_timeout;                    /* ticks, drawn anew each time */
     enum vote votes[RAFT_MEMBERS_MAX];         /* by slot of members, as progress is */
@@ -222,7 +223,7 @@ bool raft_may_change_conf(const struct raft *r);
 /* A leader may append it now: ST_OK, or why not. */
 enum status raft_judge_conf_entry(const struct raft *r, const struct raft_entry *e);
 void raft_maybe_leave_joint(struct raft *r);
-/* A voter that applied every change it knows to be committed. */
+/* A voter that is fit to lead and applied every change it knows to be committed. */
 bool raft_may_campaign(const struct raft *r);
 /* election.c */
 bool raft_is_recovering(const struct raft *r);

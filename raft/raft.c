@@ -194,6 +194,8 @@ enum status raft_step(struct raft *r, const struct raft_message *m)
         return ST_OK;
     if (m->type == RAFT_MSG_PROPOSE || m->type == RAFT_MSG_READ_INDEX || m->type == RAFT_MSG_TRANSFER_LEADER)
         return on_request(r, m);
+    if (r->unfit && (m->type == RAFT_MSG_PRE_VOTE || m->type == RAFT_MSG_TIMEOUT_NOW))
+        return ST_OK; /* a vote itself needs no refusal: it leaves when it is durable */
     if (m->term > r->term && !enter_newer_term(r, m))
         return ST_OK;
     if (m->term < r->term && !(PLANTED(old_term_append) && m->type == RAFT_MSG_APPEND)) {
@@ -305,6 +307,13 @@ enum status raft_read_index(struct raft *r, uint64_t context)
 void raft_step_down(struct raft *r)
 {
     if (r->role == RAFT_LEADER)
+        raft_become_follower(r, r->term, 0);
+}
+
+void raft_set_unfit(struct raft *r, bool unfit)
+{
+    r->unfit = unfit;
+    if (unfit && (r->role == RAFT_PRE_CANDIDATE || r->role == RAFT_CANDIDATE))
         raft_become_follower(r, r->term, 0);
 }
 

@@ -18,6 +18,7 @@ libnode_a_SOURCES = \
 	raftd/node/request.c \
 	raftd/node/snapshot.c raftd/node/snapshot.h raftd/node/snapshot_receive.c \
 	raftd/node/space.c \
+	raftd/node/stall.c \
 	raftd/node/storage.c \
 	raftd/node/transfer.c
 libpeer_a_SOURCES = \

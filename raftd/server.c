@@ -169,6 +169,15 @@ static void node_space_fn(void *arg, bool is_short, const char *why)
         log_notice("node", "there is space on the disk again");
 }
 
+static void node_disk_fn(void *arg, bool stalls)
+{
+    (void)arg;
+    if (stalls)
+        log_warning("node", "the disk of the log stalls: this member does not lead, proceeding");
+    else
+        log_notice("node", "the disk of the log goes on");
+}
+
 static void node_restored_fn(void *arg, struct mvcc *store)
 {
     struct server *s = arg;
@@ -547,6 +556,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .connected_fn = node_connected_fn,
         .changed_fn = node_changed_fn,
         .damaged_fn = node_damaged_fn,
+        .disk_fn = node_disk_fn,
         .fail_fn = fail,
         .wall_ns_fn = wall_clock,
         .arg = s,

@@ -20,6 +20,7 @@ pytest_files = \
 	tests/cluster/test_replication.py \
 	tests/cluster/test_segments.py \
 	tests/cluster/test_snapshot.py \
+	tests/cluster/test_stalled_disk.py \
 	tests/cluster/test_start.py \
 	tests/cluster/test_windows.py \
 	tests/compat/test_client.py \

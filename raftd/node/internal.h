@@ -37,6 +37,7 @@ struct held_message {
 struct stored_batch {
     uint64_t ticket;
     uint64_t batch; /* the core's number */
+    size_t bytes;   /* of its entries */
 };
 
 struct node {
@@ -54,6 +55,10 @@ struct node {
     size_t held_from, held_to, held_cap;
     struct stored_batch *batches; /* the same */
     size_t batches_from, batches_to, batches_cap;
+    size_t unstored_bytes;        /* in batches that are not durable yet */
+    uint64_t durable_ticket;      /* as last seen */
+    unsigned stalled_ticks;       /* since it moved, with something to write */
+    bool disk_stalls;             /* for an election timeout */
     bool seal_running;
     struct mvcc_seal *starved_seal; /* found no space: to be written again */
     bool is_short;                  /* of space: space.c */
@@ -142,6 +147,12 @@ enum status changes_judge(void *arg, const struct raft_entry *entry);
  */
 enum status alone_decree(struct node *n, struct raft_options *o, struct raft_entry ***entries, size_t *count, size_t *ret_from,
                          struct error *ret_error) MUST_CHECK;
+
+/* node/stall.c: a disk that gets nothing done */
+void stall_on_durable(struct node *n, uint64_t durable);
+void stall_on_tick(struct node *n);
+/* So much waits for the disk that nothing may be added. */
+bool stall_is_log_full(const struct node *n);
 
 /* node/apply.c */
 void apply_entry(struct node *n, const struct raft_entry *e);

@@ -251,6 +251,8 @@ void node_step(struct node *n, const struct raft_message *m)
 
     if (m->type == RAFT_MSG_APPEND && snapshot_is_installing(n) && !PLANTED(append_while_installing))
         return; /* the commit must not pass what is being installed; a lost append is repeated */
+    if ((m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_PROPOSE) && m->entry_count && stall_is_log_full(n))
+        return; /* the disk does not keep up */
     if (members_is_removed(&n->members, m->from))
         return; /* for good: whatever it is after */
     if (m->type == RAFT_MSG_PROPOSE_REFUSED) {
@@ -283,6 +285,7 @@ int64_t node_tick(struct node *n, int64_t now_ns)
     if (now_ns - n->next_tick_ns > n->options.tick_ns * 2)
         n->next_tick_ns = now_ns;
     while (n->next_tick_ns <= now_ns) {
+        stall_on_tick(n);
         raft_tick(n->raft);
         n->next_tick_ns += n->options.tick_ns;
         snapshots_on_tick(n);

@@ -93,6 +93,8 @@ struct node_options {
      * failing, and fail_fn follows where it was to be applied. NULL is fine.
      */
     void (*damaged_fn)(void *arg);
+    /* The log's disk gets nothing done for an election timeout, or does again (log line). NULL: nobody is told. */
+    void (*disk_fn)(void *arg, bool stalls);
     /* The process must end: storage is damaged or refused. Does not return. */
     void (*fail_fn)(void *arg, const char *text);
     /* The wall clock, for the commit times in proposals. */

@@ -141,7 +141,8 @@ enum status node_propose(struct node *n, enum command_kind kind, struct slice pa
         return ST_REQUEST_TOO_LARGE;
     if (st != ST_OK)
         return st;
-    if (n->waiting >= PENDING_REQUESTS_MAX || n->queued_bytes > RAFT_UNCOMMITTED_BYTES_MAX || apply_lags(n))
+    if (n->waiting >= PENDING_REQUESTS_MAX || n->queued_bytes > RAFT_UNCOMMITTED_BYTES_MAX ||
+        stall_is_log_full(n) || apply_lags(n))
         return ST_TOO_MANY_REQUESTS;
     header.request = requests_next_id(n);
     header.time_ns = n->options.wall_ns_fn(n->options.arg);

@@ -39,7 +39,10 @@ void storage_append(struct node *n, const struct raft_ready *rd)
         return;
     n->batches = queue_room(n->batches, &n->batches_from, &n->batches_to, &n->batches_cap, sizeof *n->batches);
     b = &n->batches[n->batches_to++];
-    *b = (struct stored_batch){n->last_ticket, rd->batch};
+    *b = (struct stored_batch){.ticket = n->last_ticket, .batch = rd->batch};
+    for (size_t i = 0; i < rd->entry_count; i++)
+        b->bytes += rd->entries[i]->len + RAFT_ENTRY_OVERHEAD_BYTES;
+    n->unstored_bytes += b->bytes;
 }
 
 void storage_hold(struct node *n, const struct raft_message *m)
@@ -57,8 +60,11 @@ void storage_release_durable(struct node *n)
 {
     uint64_t durable = wal_durable(n->options.wal);
 
+    stall_on_durable(n, durable);
     while (n->batches_from < n->batches_to && n->batches[n->batches_from].ticket <= durable) {
-        raft_stored(n->raft, n->batches[n->batches_from++].batch);
+        const struct stored_batch *b = &n->batches[n->batches_from++];
+        n->unstored_bytes -= b->bytes;
+        raft_stored(n->raft, b->batch);
     }
     while (n->held_from < n->held_to && n->held[n->held_from].ticket <= durable) {
         struct raft_message m = n->held[n->held_from++].message;

@@ -159,6 +159,211 @@ static void the_heir_is_there_and_has_the_most(void **state)
     close_node();
 }
 
+/* ---- a disk that stalls ---- */
+
+/* Does all there is, and the member hears of it. */
+static void disk_works(void)
+{
+    while (wal_step(wal)) {
+        node_on_wal(node);
+        node_run(node);
+    }
+}
+
+/* The others answer heartbeats all the while. */
+static void pass_heard(int64_t ms)
+{
+    for (int64_t end = now + ms * MS; now < end;) {
+        pass(10);
+        answer(RAFT_MSG_HEARTBEAT_RESPONSE, 2, status().hard.term, 0);
+        answer(RAFT_MSG_HEARTBEAT_RESPONSE, 3, status().hard.term, 0);
+    }
+}
+
+static void lead_on_a_stepped_disk(unsigned members)
+{
+    open_node(members, UINT64_MAX, true);
+    now = 0;
+    while (status().role != RAFT_PRE_CANDIDATE)
+        pass(10);
+    answer(RAFT_MSG_PRE_VOTE_RESPONSE, 2, 1, 0);
+    disk_works();
+    answer(RAFT_MSG_VOTE_RESPONSE, 2, 1, 0);
+    disk_works();
+    assert_int_equal(status().role, RAFT_LEADER);
+    answer(RAFT_MSG_APPEND_RESPONSE, 2, 1, 1);
+    answer(RAFT_MSG_APPEND_RESPONSE, 3, 1, 1);
+    disk_works();
+}
+
+static enum status put(struct wish *w, size_t value_len)
+{
+    static uint8_t bytes[1 << 20];
+    uint8_t *p = bytes;
+
+    memcpy(p, "\x0a\x01k\x12", 4); /* key, and a value of that length */
+    p += 4;
+    for (size_t len = value_len; ; len >>= 7) {
+        *p++ = (uint8_t)(len > 127 ? (len & 127) | 128 : len);
+        if (len <= 127)
+            break;
+    }
+    *w = (struct wish){0};
+    return node_propose(node, COMMAND_PUT, slice_of(bytes, (size_t)(p - bytes) + value_len), INT64_MAX, on_done, w, &w->request);
+}
+
+static void a_leader_whose_disk_stalls_hands_over_within_an_election_timeout(void **state)
+{
+    struct raft_message vote = {.type = RAFT_MSG_VOTE, .from = 3, .to = 1, .term = 2, .index = 2, .log_term = 1, .transfer = true};
+    struct wish w;
+
+    (void)state;
+    lead_on_a_stepped_disk(3);
+    pass_heard(500); /* idle: nothing to write is no stall */
+    assert_int_equal(put(&w, 1), ST_OK);
+    node_run(node);
+    answer(RAFT_MSG_APPEND_RESPONSE, 3, 1, 2);
+    pass_heard(80);
+    assert_int_equal(sent_of(RAFT_MSG_TIMEOUT_NOW), 0);
+    pass_heard(30);
+    assert_int_equal(sent_of(RAFT_MSG_TIMEOUT_NOW), 1);
+    assert_int_equal(sent[sent_count - 1].type == RAFT_MSG_TIMEOUT_NOW ? sent[sent_count - 1].to : 3, 3); /* it has everything */
+    node_step(node, &vote);
+    node_run(node);
+    assert_int_equal(status().role, RAFT_FOLLOWER);
+    disk_works();
+    close_node();
+}
+
+static void with_nobody_to_hand_over_to_it_steps_down_within_two_and_stays_down(void **state)
+{
+    struct raft_message ask = {.type = RAFT_MSG_PRE_VOTE, .from = 2, .to = 1, .term = 2, .index = 9, .log_term = 1};
+    struct raft_message lead_now = {.type = RAFT_MSG_TIMEOUT_NOW, .from = 2, .to = 1, .term = 2};
+    struct wish w;
+    unsigned asked;
+
+    (void)state;
+    lead_on_a_stepped_disk(3);
+    assert_int_equal(put(&w, 1), ST_OK);
+    node_run(node);
+    pass_heard(140); /* the heir never gets everything */
+    assert_int_equal(status().role, RAFT_LEADER);
+    pass_heard(20);
+    assert_int_equal(status().role, RAFT_FOLLOWER);
+    /* As long as the disk stalls it neither campaigns, nor promises anything, nor takes leadership. */
+    asked = sent_of(RAFT_MSG_PRE_VOTE);
+    pass(1000);
+    assert_int_equal(status().role, RAFT_FOLLOWER);
+    node_step(node, &ask);
+    hear_of_leader(2, 2);
+    node_step(node, &lead_now);
+    node_run(node);
+    assert_int_equal(status().role, RAFT_FOLLOWER);
+    assert_int_equal(sent_of(RAFT_MSG_PRE_VOTE), asked);
+    assert_int_equal(sent_of(RAFT_MSG_PRE_VOTE_RESPONSE), 0);
+    assert_int_equal(sent_of(RAFT_MSG_VOTE), 2); /* those of its own election */
+    /* It works again: so does the member. */
+    disk_works();
+    pass(300);
+    assert_true(sent_of(RAFT_MSG_PRE_VOTE) > asked);
+    disk_works();
+    close_node();
+}
+
+static void a_slow_disk_that_gets_something_done_is_no_stall(void **state)
+{
+    struct wish w[8];
+
+    (void)state;
+    lead_on_a_stepped_disk(3);
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(put(&w[i], 1), ST_OK);
+        node_run(node);
+        pass_heard(60);
+        assert_true(wal_step(wal)); /* 60 ms each */
+        node_on_wal(node);
+        node_run(node);
+        pass_heard(20);
+    }
+    assert_int_equal(status().role, RAFT_LEADER);
+    assert_int_equal(sent_of(RAFT_MSG_TIMEOUT_NOW), 0);
+    close_node();
+}
+
+static void a_leader_without_others_who_could_waits_for_its_disk(void **state)
+{
+    struct wish w;
+
+    (void)state;
+    lead_on_a_stepped_disk(3);
+    assert_int_equal(put(&w, 1), ST_OK);
+    node_run(node);
+    for (int i = 0; i < 60; i++) { /* 3 is gone, so 2 could not be elected */
+        pass(10);
+        answer(RAFT_MSG_HEARTBEAT_RESPONSE, 2, 1, 0);
+    }
+    assert_int_equal(status().role, RAFT_LEADER);
+    answer(RAFT_MSG_APPEND_RESPONSE, 2, 1, 2);
+    assert_int_equal(w.ended, 0);
+    disk_works();
+    assert_true(w.ended == 1 && w.status == ST_OK);
+    close_node();
+}
+
+static void a_process_that_was_paused_takes_its_disk_for_no_worse(void **state)
+{
+    struct wish w;
+
+    (void)state;
+    lead_on_a_stepped_disk(3);
+    assert_int_equal(put(&w, 1), ST_OK);
+    node_run(node);
+    now += 60 * NS_PER_S;
+    pass_heard(50);
+    assert_int_equal(sent_of(RAFT_MSG_TIMEOUT_NOW), 0);
+    assert_int_equal(status().role, RAFT_LEADER);
+    close_node();
+}
+
+static void no_more_waits_for_the_disk_than_may(void **state)
+{
+    static struct wish wishes[200];
+    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, 1 << 20);
+    struct raft_message m = {.type = RAFT_MSG_APPEND, .from = 2, .to = 1, .term = 3, .entries = &e, .entry_count = 1};
+    enum status st = ST_OK;
+    struct wish w;
+    unsigned taken = 0;
+
+    (void)state;
+    lead_on_a_stepped_disk(3);
+    for (; taken < 200 && st == ST_OK; taken += st == ST_OK) {
+        st = put(&wishes[taken], 1000000);
+        node_run(node);
+        answer(RAFT_MSG_APPEND_RESPONSE, 2, 1, 2 + taken); /* committed by the others: no limit of the core's holds it up */
+        answer(RAFT_MSG_APPEND_RESPONSE, 3, 1, 2 + taken);
+    }
+    assert_int_equal(st, ST_TOO_MANY_REQUESTS);
+    assert_in_range(taken, RAFT_UNSTORED_BYTES_MAX / 1000200, RAFT_UNSTORED_BYTES_MAX / 1000000 + 2);
+    assert_int_equal(status().hard.commit, 1 + taken);
+    /* Nor does a leader's append come in, until the disk has done something. */
+    m.index = status().last;
+    m.log_term = 1;
+    e->index = m.index + 1;
+    e->term = 3;
+    node_step(node, &m);
+    node_run(node);
+    assert_int_equal(status().last, m.index);
+    disk_works();
+    assert_true(wishes[taken - 1].ended == 1 && wishes[taken - 1].status == ST_OK);
+    assert_int_equal(put(&w, 1), ST_OK);
+    node_cancel(node, w.request);
+    node_step(node, &m);
+    node_run(node);
+    assert_int_equal(status().last, m.index + 1);
+    raft_entry_unref(e);
+    close_node();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +371,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_asks_for_one_that_does_not_lead_hears_of_that, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_wait_for_another_leader_than_may, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_heir_is_there_and_has_the_most, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_leader_whose_disk_stalls_hands_over_within_an_election_timeout, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(with_nobody_to_hand_over_to_it_steps_down_within_two_and_stays_down, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_slow_disk_that_gets_something_done_is_no_stall, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_leader_without_others_who_could_waits_for_its_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_process_that_was_paused_takes_its_disk_for_no_worse, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_more_waits_for_the_disk_than_may, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A disk that stalls: the log has something to write and gets nothing done. A leader on it would be followed for ever, for its heartbeats
+ * need no disk, and answer nobody, for nothing is applied before it is durable here. After an election timeout of that it gives
+ * leadership to the member that is the furthest, or up when nobody takes it; and no member leads, or promises to, while its disk stalls.
+ *
+ * Counted in ticks and not by the clock: after a pause of the whole process the log was paused as well.
+ */
+#include "raftd/node/internal.h"
+
+/* Could the others elect one of them? Else this member goes on waiting for its disk: so would they. */
+static bool others_are_a_quorum(const struct node *n, const raft_id *voters, unsigned count)
+{
+    unsigned there = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct raft_progress p;
+        if (voters[i] != n->options.member_id && raft_get_progress(n->raft, voters[i], &p) == ST_OK && p.active)
+            there++;
+    }
+    return there > count / 2;
+}
+
+static bool others_can_lead(const struct node *n)
+{
+    const struct raft_conf *conf = raft_get_conf(n->raft);
+
+    return others_are_a_quorum(n, conf->voters, conf->voter_count) &&
+           (!conf->outgoing_count || others_are_a_quorum(n, conf->outgoing, conf->outgoing_count));
+}
+
+static void give_up_leadership(struct node *n)
+{
+    uint64_t heir = node_heir(n);
+    struct raft_status st;
+
+    raft_get_status(n->raft, &st);
+    if (st.role != RAFT_LEADER || !others_can_lead(n))
+        return;
+    /* One try with an heir, who leads at once; half an election timeout is enough for that. */
+    if (n->stalled_ticks == n->options.election_ticks && heir && raft_transfer_leader(n->raft, heir) == ST_OK)
+        return;
+    if (n->stalled_ticks >= n->options.election_ticks + n->options.election_ticks / 2 || !heir)
+        raft_step_down(n->raft);
+}
+
+static void tell(struct node *n, bool stalls)
+{
+    n->disk_stalls = stalls;
+    raft_set_unfit(n->raft, stalls);
+    if (n->options.disk_fn)
+        n->options.disk_fn(n->options.arg, stalls);
+}
+
+void stall_on_durable(struct node *n, uint64_t durable)
+{
+    if (durable != n->durable_ticket)
+        n->stalled_ticks = 0;
+    n->durable_ticket = durable;
+    if (n->disk_stalls && !n->stalled_ticks)
+        tell(n, false);
+}
+
+void stall_on_tick(struct node *n)
+{
+    stall_on_durable(n, wal_durable(n->options.wal));
+    if (n->durable_ticket == n->last_ticket)
+        return;
+    n->stalled_ticks++;
+    if (n->stalled_ticks == n->options.election_ticks)
+        tell(n, true);
+    if (n->disk_stalls)
+        give_up_leadership(n);
+}
+
+bool stall_is_log_full(const struct node *n)
+{
+    return n->unstored_bytes > RAFT_UNSTORED_BYTES_MAX;
+}
