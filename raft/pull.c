@@ -10,6 +10,9 @@
  * one, as if their leader had come by: if an entry of ours is ever committed, in any term, then every leader of a later
  * term has it, and so does every log that ends in that leader's term. Such a log is the newer one; and two logs that end
  * in one term differ in length only. What is replaced is therefore in no majority, and never will be.
+ *
+ * Only entries are fetched, no snapshot: whoever lacks some that the newer log holds no more waits for the network to heal. The owner
+ * keeps enough of them (--snapshot-catchup-entries).
  */
 #include "common/planted.h"
 #include "raft/internal.h"

@@ -16,6 +16,7 @@ pytest_files = \
 	tests/cluster/test_leader.py \
 	tests/cluster/test_long_ranges.py \
 	tests/cluster/test_membership.py \
+	tests/cluster/test_partial_partition.py \
 	tests/cluster/test_partition.py \
 	tests/cluster/test_replication.py \
 	tests/cluster/test_segments.py \

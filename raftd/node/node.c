@@ -120,6 +120,7 @@ static struct raft_options core_options(struct node *n, const struct mvcc_checkp
         .heartbeat_ticks = 1,
         .pre_vote = true,
         .check_quorum = true,
+        .pull_log = true,
         .random_seed = rng_next(&n->rng),
         .message_bytes_max = n->options.message_bytes_max,
         .inflight_messages_max = n->options.inflight_messages_max,
@@ -247,11 +248,12 @@ void node_send(struct node *n, const struct raft_message *m)
 
 void node_step(struct node *n, const struct raft_message *m)
 {
+    bool brings_log = m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_PULL_RESPONSE;
     enum status st;
 
-    if (m->type == RAFT_MSG_APPEND && snapshot_is_installing(n) && !PLANTED(append_while_installing))
-        return; /* the commit must not pass what is being installed; a lost append is repeated */
-    if ((m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_PROPOSE) && m->entry_count && stall_is_log_full(n))
+    if (brings_log && snapshot_is_installing(n) && !PLANTED(append_while_installing))
+        return; /* the commit must not pass what is being installed; what is lost is asked for again */
+    if (m->entry_count && (brings_log || m->type == RAFT_MSG_PROPOSE) && stall_is_log_full(n))
         return; /* the disk does not keep up */
     if (members_is_removed(&n->members, m->from))
         return; /* for good: whatever it is after */

@@ -15,7 +15,7 @@
  *
  * Receiving. Records go into a store directory of their own (mvcc/transfer.h, store_dir.h), which outlives the transfer and the
  * process: the next one goes on there. Once the END is durable there, the
- * directory becomes the current one; from that order on until it is done appends are not heard (node_step) and nothing is sealed,
+ * directory becomes the current one; from that order on until it is done appends and pulled entries are not heard (node_step) and nothing is sealed,
  * so that the commit cannot pass the snapshot's position and what is installed is always ahead. Then, on the loop: the log begins
  * anew, the core, the store in use and its watchers move over, the old store goes. A crash before the swap leaves a directory that the
  * next transfer fills up; a crash behind it leaves a store ahead of the log, which the next start finishes.
@@ -44,7 +44,7 @@ void snapshots_on_tick(struct node *n);
 void snapshots_run(struct node *n);
 /* The log behind this index is needed for a transfer; UINT64_MAX: none is under way. */
 raft_index snapshot_pin(const struct node *n);
-/* The store is being replaced: no append may be heard, no seal begun. */
+/* The store is being replaced: nothing that brings entries may be heard, no seal begun. */
 bool snapshot_is_installing(const struct node *n);
 
 /* On the storage thread, after all that were started before. */

@@ -69,3 +69,13 @@ def split_cluster(raftd, tmp_path):
         pytest.skip(reason)
     with network.Network(3) as net, servers.Cluster(raftd, 3, tmp_path, hosts=net.hosts) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def network_of_five(raftd, tmp_path):
+    """(five ready members, the network between them)"""
+    reason = network.why_not_one_way()
+    if reason:
+        pytest.skip(reason)
+    with network.Network(5) as net, servers.Cluster(raftd, 5, tmp_path, hosts=net.hosts) as cluster:
+        yield cluster, net

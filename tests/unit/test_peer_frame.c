@@ -85,6 +85,39 @@ static void a_message_comes_back_whole(void **state)
     buf_fini(&b);
 }
 
+/* Those of a log that is fetched stand behind the index that was asked about, as in an append. */
+static void a_fetched_log_comes_back_whole(void **state)
+{
+    struct raft_entry *entries[ENTRIES];
+    struct raft_message m = message_with_entries(entries), back;
+    struct raft_message pull = {.type = RAFT_MSG_PULL, .from = 1, .to = 2, .term = 7, .index = 41, .log_term = 6};
+    struct buf b = {0};
+    struct slice payload;
+    size_t first, second;
+
+    (void)state;
+    m.type = RAFT_MSG_PULL_RESPONSE;
+    m.reject = m.transfer = false;
+    frame_append_message(&b, &pull);
+    frame_append_message(&b, &m);
+    assert_int_equal(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &payload, &first), ST_OK);
+    assert_int_equal(frame_decode_message(payload, &back), ST_OK);
+    assert_true(back.type == RAFT_MSG_PULL && back.index == 41 && back.log_term == 6 && !back.entry_count);
+    frame_free_message(&back);
+    buf_consume(&b, first);
+    assert_int_equal(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &payload, &second), ST_OK);
+    assert_int_equal(frame_decode_message(payload, &back), ST_OK);
+    assert_true(back.type == RAFT_MSG_PULL_RESPONSE && back.index == 41 && back.log_term == 6 && !back.reject);
+    assert_true(back.commit == 40 && back.hint_index == 39 && back.hint_term == 5 && back.entry_count == ENTRIES);
+    assert_int_equal(back.entries[0]->index, 42);
+    assert_int_equal(back.entries[2]->index, 44);
+    assert_memory_equal(back.entries[2]->data, "three", 5);
+    frame_free_message(&back);
+    for (size_t i = 0; i < ENTRIES; i++)
+        raft_entry_unref(entries[i]);
+    buf_fini(&b);
+}
+
 static void proposed_entries_have_no_index_yet(void **state)
 {
     struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, 1);
@@ -280,6 +313,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_comes_back_whole),
+        cmocka_unit_test(a_fetched_log_comes_back_whole),
         cmocka_unit_test(proposed_entries_have_no_index_yet),
         cmocka_unit_test(a_greeting_and_a_refusal_come_back),
         cmocka_unit_test(a_greeting_in_another_version_is_known_as_one),
