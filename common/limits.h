@@ -14,6 +14,7 @@
 #define TXN_DEPTH_MAX 8u
 #define TXN_PARTS_MAX 4096u                           /* compares and operations on all levels */
 
+#define WAITING_READS_BYTES_MAX (256ull << 20)        /* of requests that wait until they are linearizable: too many requests */
 #define HASHES_MAX 64u                                /* stores being hashed, all clients: too many requests */
 #define HASH_SLICE_RECORDS 1024u                      /* of them in one turn of the loop */
 #define HASH_SLICE_BYTES (1024u * 1024u)              /* likewise */

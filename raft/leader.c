@@ -26,6 +26,12 @@ void raft_become_leader(struct raft *r)
     raft_entry_unref(no_op);
 }
 
+/* Of an entry, in uncommitted_bytes. Empty ones, a leader's own, are never refused. */
+static size_t uncommitted_bytes_of(const struct raft_entry *e)
+{
+    return e->len ? raft_entry_bytes(e) : 0;
+}
+
 enum status raft_append_proposals(struct raft *r, struct raft_entry *const *entries, size_t count)
 {
     size_t bytes = 0;
@@ -38,7 +44,7 @@ enum status raft_append_proposals(struct raft *r, struct raft_entry *const *entr
             st = ST_BAD_ARGUMENT;
         if (st != ST_OK)
             return st;
-        bytes += entries[i]->len;
+        bytes += uncommitted_bytes_of(entries[i]);
     }
     /* A single large proposal is let through when nothing else is under way, and so are empty ones. */
     if (bytes && r->uncommitted_bytes && r->uncommitted_bytes + bytes > r->options.uncommitted_bytes_max)
@@ -114,8 +120,8 @@ void raft_maybe_commit(struct raft *r)
     if (reached <= r->log.commit || (raft_log_term(&r->log, reached) != r->term && !PLANTED(commit_old_term)))
         return;
     for (raft_index i = r->log.commit + 1; i <= reached; i++) {
-        size_t len = (*raft_log_slot(&r->log, i))->len;
-        r->uncommitted_bytes -= len < r->uncommitted_bytes ? len : r->uncommitted_bytes;
+        size_t bytes = uncommitted_bytes_of(*raft_log_slot(&r->log, i));
+        r->uncommitted_bytes -= bytes < r->uncommitted_bytes ? bytes : r->uncommitted_bytes;
     }
     r->log.commit = reached;
 }

@@ -18,13 +18,16 @@ libraft_a_SOURCES = \
 	raft/transfer.c
 
 if HAVE_CMOCKA
-raft_tests = test_raft test_raft_conf test_raft_lost_log test_raft_member test_raft_partition test_raft_snapshot
+raft_tests = test_raft test_raft_conf test_raft_flow test_raft_lost_log test_raft_member test_raft_partition test_raft_snapshot
 check_PROGRAMS += $(raft_tests)
 TESTS += $(raft_tests)
 raft_cluster = tests/unit/raft_cluster.c tests/unit/raft_cluster.h tests/unit/check.h
 test_raft_SOURCES = tests/unit/test_raft.c $(raft_cluster)
 test_raft_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_raft_LDADD = libraft.a libcommon.a $(CMOCKA_LIBS)
+test_raft_flow_SOURCES = tests/unit/test_raft_flow.c $(raft_cluster)
+test_raft_flow_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_raft_flow_LDADD = libraft.a libcommon.a $(CMOCKA_LIBS)
 test_raft_conf_SOURCES = tests/unit/test_raft_conf.c tests/unit/check.h
 test_raft_conf_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_raft_conf_LDADD = libraft.a libcommon.a $(CMOCKA_LIBS)

@@ -10,6 +10,7 @@ pytest_files = \
 	tests/cluster/test_damage.py \
 	tests/cluster/test_disk_faults.py \
 	tests/cluster/test_full_disk.py \
+	tests/cluster/test_back_pressure.py \
 	tests/cluster/test_handshake.py \
 	tests/cluster/test_hash.py \
 	tests/cluster/test_interrupted_snapshot.py \

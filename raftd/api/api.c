@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/limits.h"
 #include "common/mem.h"
 #include "raftd/api/internal.h"
 
@@ -66,11 +67,17 @@ struct wait {
     uint8_t message[]; /* of a read, to go on with */
 };
 
+static void wait_free(struct wait *w)
+{
+    w->api->waiting_bytes -= w->message_len;
+    free(w);
+}
+
 static void answer_read(struct wait *w)
 {
     grpc_call_set_data(w->call, NULL);
     w->then_fn(w->api, w->call, slice_of(w->message, w->message_len));
-    free(w);
+    wait_free(w);
 }
 
 static void on_node_done(void *arg, enum status st, struct slice answer)
@@ -91,7 +98,7 @@ static void on_node_done(void *arg, enum status st, struct slice answer)
         api_reply(w->call, answer);
     else
         api_fail(w->call, st);
-    free(w);
+    wait_free(w);
 }
 
 /* Only reads that are held are told. */
@@ -107,7 +114,7 @@ static void wait_cancel(struct api *a, struct api_pending *p)
 
     if (w->request)
         node_cancel(a->node, w->request);
-    free(w);
+    wait_free(w);
 }
 
 void api_on_pending_canceled(struct grpc_call *call, void *service_arg)
@@ -126,6 +133,7 @@ static struct wait *wait_new(struct api *a, struct grpc_call *call, struct slice
     struct wait *w = mem_alloc(sizeof *w + message.len);
 
     *w = (struct wait){.pending = {wait_cancel}, .api = a, .call = call, .then_fn = then_fn, .message_len = message.len};
+    a->waiting_bytes += message.len;
     if (message.len)
         memcpy(w->message, message.data, message.len);
     return w;
@@ -137,7 +145,7 @@ static void wait_begun(struct grpc_call *call, struct wait *w, enum status st)
         grpc_call_set_data(call, w);
         return;
     }
-    free(w);
+    wait_free(w);
     api_fail(call, st);
 }
 
@@ -151,8 +159,13 @@ void api_propose(struct api *a, struct grpc_call *call, enum command_kind kind, 
 
 void api_read(struct api *a, struct grpc_call *call, struct slice message, api_read_fn then_fn)
 {
-    struct wait *w = wait_new(a, call, message, then_fn);
+    struct wait *w;
 
+    if (a->waiting_bytes + message.len > WAITING_READS_BYTES_MAX) {
+        api_fail(call, ST_TOO_MANY_REQUESTS);
+        return;
+    }
+    w = wait_new(a, call, message, then_fn);
     wait_begun(call, w, node_read(a->node, grpc_call_deadline_ns(call), on_node_done, w, &w->request));
 }
 

@@ -25,6 +25,7 @@ struct api {
     struct node *node;
     struct arena arena; /* the request being handled */
     struct buf answer;  /* and its answer */
+    uint64_t waiting_bytes; /* of reads that are not linearizable yet, or wait for room for their answer */
     /* ranges that take more than one slice (long_range.c) */
     struct long_ranges long_ranges, parked_ranges;
     struct loop_timer next_slice;

@@ -364,6 +364,71 @@ static void no_more_waits_for_the_disk_than_may(void **state)
     close_node();
 }
 
+/* ---- back-pressure ---- */
+
+static void too_far_ahead_of_what_is_applied_no_more_is_taken(void **state)
+{
+    static struct wish wishes[RAFT_APPLY_LAG_MAX + 1];
+    struct wish w;
+
+    (void)state;
+    lead_on_a_stepped_disk(3);
+    for (unsigned i = 0; i <= RAFT_APPLY_LAG_MAX; i++)
+        assert_int_equal(put(&wishes[i], 1), ST_OK);
+    node_run(node);
+    answer(RAFT_MSG_APPEND_RESPONSE, 2, 1, 1 + RAFT_APPLY_LAG_MAX); /* committed by the others, durable nowhere here */
+    answer(RAFT_MSG_APPEND_RESPONSE, 3, 1, 1 + RAFT_APPLY_LAG_MAX);
+    assert_int_equal(status().hard.commit - status().applied, RAFT_APPLY_LAG_MAX);
+    assert_int_equal(put(&w, 1), ST_OK);
+    node_cancel(node, w.request);
+    answer(RAFT_MSG_APPEND_RESPONSE, 2, 1, 2 + RAFT_APPLY_LAG_MAX);
+    answer(RAFT_MSG_APPEND_RESPONSE, 3, 1, 2 + RAFT_APPLY_LAG_MAX);
+    assert_int_equal(put(&w, 1), ST_TOO_MANY_REQUESTS);
+    disk_works();
+    assert_true(wishes[RAFT_APPLY_LAG_MAX].ended == 1 && wishes[RAFT_APPLY_LAG_MAX].status == ST_OK);
+    assert_int_equal(put(&w, 1), ST_OK);
+    node_cancel(node, w.request);
+    close_node();
+}
+
+/* Without a leader everything waits. */
+static void no_more_requests_wait_than_may(void **state)
+{
+    static struct wish wishes[PENDING_REQUESTS_MAX];
+    struct wish w;
+
+    (void)state;
+    open_node(3, UINT64_MAX, false);
+    for (unsigned i = 0; i < PENDING_REQUESTS_MAX; i++) {
+        wishes[i] = (struct wish){0};
+        assert_int_equal(i % 2 ? put(&wishes[i], 1) : node_read(node, INT64_MAX, on_done, &wishes[i], &wishes[i].request),
+                         ST_OK);
+    }
+    assert_int_equal(put(&w, 1), ST_TOO_MANY_REQUESTS);
+    assert_int_equal(node_read(node, INT64_MAX, on_done, &w, NULL), ST_TOO_MANY_REQUESTS);
+    node_cancel(node, wishes[0].request);
+    assert_int_equal(put(&w, 1), ST_OK);
+    close_node();
+    assert_true(wishes[1].ended == 1 && wishes[1].status == ST_STOPPED);
+}
+
+static void no_more_bytes_wait_for_a_leader_than_may(void **state)
+{
+    static struct wish wishes[400];
+    unsigned taken = 0;
+
+    (void)state;
+    open_node(3, UINT64_MAX, false);
+    while (taken < 400 && put(&wishes[taken], 1000000) == ST_OK)
+        taken++;
+    assert_in_range(taken, RAFT_UNCOMMITTED_BYTES_MAX / 1000100, RAFT_UNCOMMITTED_BYTES_MAX / 1000000 + 2);
+    assert_int_equal(put(&wishes[taken], 1), ST_TOO_MANY_REQUESTS);
+    node_cancel(node, wishes[0].request);
+    node_cancel(node, wishes[1].request);
+    assert_int_equal(put(&wishes[0], 1), ST_OK);
+    close_node();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +442,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_leader_without_others_who_could_waits_for_its_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_process_that_was_paused_takes_its_disk_for_no_worse, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_waits_for_the_disk_than_may, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(too_far_ahead_of_what_is_applied_no_more_is_taken, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_more_requests_wait_than_may, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_more_bytes_wait_for_a_leader_than_may, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
