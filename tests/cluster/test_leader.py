@@ -5,13 +5,23 @@ import time
 
 import h2c
 import kv
+import pytest
+import servers
 from conftest import rounds
 from h2raw import RawConnection
 from writers import Writers
 
+# So long that nobody is elected because a loaded machine lets members wait, and a transfer has all the time it needs.
+PATIENT = ["--election-timeout=3000"]
 MOVE_LEADER = "/etcdserverpb.Maintenance/MoveLeader"
 UNKNOWN, FAILED_PRECONDITION = 2, 9
 CALL_SECONDS = 20
+
+
+@pytest.fixture
+def cluster(raftd, tmp_path):
+    with servers.Cluster(raftd, 3, tmp_path, PATIENT) as cluster:
+        yield cluster
 
 
 def move(node, target):
