@@ -63,7 +63,7 @@ EXTRA_DIST += $(pytest_files) \
 	tests/rounds/conftest.py tests/rounds/faults.py tests/rounds/nemesis.py \
 	tests/rounds/go/go.mod tests/rounds/go/go.sum tests/rounds/go/grpc.go tests/rounds/go/history.go tests/rounds/go/judge.go \
 	tests/rounds/go/load.go tests/rounds/go/main.go tests/rounds/go/model.go tests/rounds/go/mount.go tests/rounds/go/mounts.go \
-	tests/run-pytest
+	tests/run-pytest tests/unit/temp_dir.h
 
 include tests/bench/local.mk
 include tests/scenarios/local.mk

@@ -12,6 +12,7 @@
 #include "raftd/node/node.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/memory_disk.h"
+#include "tests/unit/temp_dir.h"
 
 static void on_done(void *arg, enum status st, struct slice answer)
 {
@@ -118,13 +119,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct reader in = reader_of(slice_of(data, size));
     struct disk *disk = memory_disk_new();
-    const char *tmp = getenv("TMPDIR");
     struct replica first, second;
     uint32_t hash[2];
     char dir[120];
 
-    snprintf(dir, sizeof dir, "%.60s/raftfs-fuzz-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    INVARIANT(mkdtemp(dir) != NULL);
+    INVARIANT(temp_dir_make(dir, sizeof dir, "fuzz"));
     replica_open(&first, disk, dir);
     while (reader_left(&in)) {
         enum command_kind kind = (enum command_kind)draw_below(&in, 7);

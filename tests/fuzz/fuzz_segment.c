@@ -13,6 +13,7 @@
 #include "common/mem.h"
 #include "mvcc/mvcc.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/unit/temp_dir.h"
 
 static char dir[100], tdb[160], keys[160];
 
@@ -93,12 +94,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct mvcc_options o = {.dir = dir, .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX, .no_sync = true};
     struct reader in = reader_of(slice_of(data, size));
-    const char *tmp = getenv("TMPDIR");
     struct error error = {0};
     struct mvcc *s;
 
-    snprintf(dir, sizeof dir, "%.60s/raftfs-fuzz-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    INVARIANT(mkdtemp(dir) != NULL);
+    INVARIANT(temp_dir_make(dir, sizeof dir, "fuzz"));
     snprintf(tdb, sizeof tdb, "%s/0000000000000001.tdb", dir);
     snprintf(keys, sizeof keys, "%s/0000000000000001.keys", dir);
     make_store(&in);

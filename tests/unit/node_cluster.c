@@ -15,6 +15,7 @@
 #include "proto/wire.h"
 #include "tests/unit/check.h"
 #include "tests/unit/memory_disk.h"
+#include "tests/unit/temp_dir.h"
 
 #define TICK_NS (10 * NS_PER_MS)
 #define STEP_NS (2 * NS_PER_MS)
@@ -240,8 +241,7 @@ void node_cluster_init(struct node_cluster *c, uint64_t seed)
     c->rng.state = seed;
     c->now_ns = NS_PER_S;
     c->job_steps = 4;
-    snprintf(c->root, sizeof c->root, "/tmp/test_snapshot.XXXXXX");
-    assert_non_null(mkdtemp(c->root));
+    assert_true(temp_dir_make(c->root, sizeof c->root, "cluster"));
     for (unsigned i = 0; i < NODES; i++) {
         struct member_node *m = &c->nodes[i];
         m->number = i;

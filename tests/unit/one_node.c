@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/unit/temp_dir.h"
+
 static char dir[120];
 struct disk *disk;
 struct mvcc *store;
@@ -103,11 +105,8 @@ void close_node(void)
 
 int set_up(void **state)
 {
-    const char *tmp = getenv("TMPDIR");
-
     (void)state;
-    snprintf(dir, sizeof dir, "%.80s/raftfs-node-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    assert_non_null(mkdtemp(dir));
+    assert_true(temp_dir_make(dir, sizeof dir, "node"));
     disk = memory_disk_new();
     sent_count = seals = 0;
     segment_bytes = 1 << 16;

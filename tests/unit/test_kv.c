@@ -11,6 +11,7 @@
 #include "proto/nesting.h"
 #include "raftd/node/kv.h"
 #include "tests/unit/check.h"
+#include "tests/unit/temp_dir.h"
 
 typedef Etcdserverpb__RequestOp request_op;
 
@@ -29,12 +30,10 @@ static ProtobufCBinaryData bytes(const char *text)
 static int set_up(void **state)
 {
     struct mvcc_options o = {.dir = dir, .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX, .no_sync = true};
-    const char *tmp = getenv("TMPDIR");
     struct error error = {0};
 
     (void)state;
-    snprintf(dir, sizeof dir, "%.80s/raftfs-kv-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    assert_non_null(mkdtemp(dir));
+    assert_true(temp_dir_make(dir, sizeof dir, "kv"));
     entry = 0;
     header.answer_bytes_max = RESPONSE_BYTES_MAX;
     return mvcc_open(&o, &s, &error) == ST_OK ? 0 : -1;

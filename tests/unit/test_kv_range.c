@@ -10,6 +10,7 @@
 #include "common/rng.h"
 #include "proto/wire.h"
 #include "raftd/node/kv_range.h"
+#include "tests/unit/temp_dir.h"
 
 #define KEYS 60
 #define REQUESTS 4000
@@ -24,8 +25,7 @@ static int open_store(void **state)
     struct error error;
 
     (void)state;
-    snprintf(dir, sizeof dir, "/tmp/test_kv_range.XXXXXX");
-    assert_non_null(mkdtemp(dir));
+    assert_true(temp_dir_make(dir, sizeof dir, "range"));
     assert_int_equal(mvcc_open(&o, &store, &error), ST_OK);
     return 0;
 }

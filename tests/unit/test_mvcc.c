@@ -13,6 +13,7 @@
 #include "mvcc/watch.h"
 #include "tests/unit/check.h"
 #include "tests/unit/mvcc_model.h"
+#include "tests/unit/temp_dir.h"
 
 static char base[120], dir[160], copy[160];
 
@@ -107,11 +108,8 @@ static void seal_all(struct mvcc *s, const char *state)
 
 static int set_up(void **state)
 {
-    const char *tmp = getenv("TMPDIR");
-
     (void)state;
-    snprintf(base, sizeof base, "%.80s/raftfs-mvcc-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    assert_non_null(mkdtemp(base));
+    assert_true(temp_dir_make(base, sizeof base, "mvcc"));
     snprintf(dir, sizeof dir, "%s/store", base);
     snprintf(copy, sizeof copy, "%s/copy", base);
     assert_int_equal(mkdir(dir, 0700), 0);

@@ -12,6 +12,7 @@
 #include "common/rng.h"
 #include "mvcc/transfer.h"
 #include "mvcc/watch.h"
+#include "tests/unit/temp_dir.h"
 
 #define MEMTABLE 4096 /* tiny: many segments */
 
@@ -30,8 +31,7 @@ static int set_up(void **state)
     struct mvcc_options o = options_for(from_dir);
 
     (void)state;
-    snprintf(root, sizeof root, "/tmp/test_mvcc_transfer.XXXXXX");
-    assert_non_null(mkdtemp(root));
+    assert_true(temp_dir_make(root, sizeof root, "transfer"));
     snprintf(from_dir, sizeof from_dir, "%s/from", root);
     snprintf(to_dir, sizeof to_dir, "%s/to", root);
     assert_int_equal(mvcc_open(&o, &store, &failure), ST_OK);

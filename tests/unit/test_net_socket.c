@@ -15,10 +15,11 @@
 #include <unistd.h>
 
 #include "net/socket.h"
+#include "tests/unit/temp_dir.h"
 
 struct fixture {
     struct loop *loop;
-    char dir[32];
+    char dir[80];
     struct url url; /* of a Unix socket in dir */
     int accepted;   /* a descriptor, or -1 */
 };
@@ -36,8 +37,8 @@ static int set_up(void **state)
 {
     static struct fixture f;
 
-    f = (struct fixture){.loop = loop_new(), .dir = "/tmp/net-socket-XXXXXX", .accepted = -1};
-    if (!mkdtemp(f.dir))
+    f = (struct fixture){.loop = loop_new(), .accepted = -1};
+    if (!temp_dir_make(f.dir, sizeof f.dir, "socket"))
         return -1;
     f.url.is_unix = true;
     snprintf(f.url.path, sizeof f.url.path, "%s/s", f.dir);

@@ -10,6 +10,7 @@
 #include "mvcc/transfer.h"
 #include "mvcc/store_dir.h"
 #include "tests/unit/check.h"
+#include "tests/unit/temp_dir.h"
 
 static char root[64];
 static struct store_dir d;
@@ -18,8 +19,7 @@ static struct error failure;
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(root, sizeof root, "/tmp/test_store_dir.XXXXXX");
-    assert_non_null(mkdtemp(root));
+    assert_true(temp_dir_make(root, sizeof root, "stores"));
     return 0;
 }
 

@@ -18,6 +18,7 @@
 
 #include "common/mem.h"
 #include "raftd/wal/wal.h"
+#include "tests/unit/temp_dir.h"
 
 struct place {
     char path[64];
@@ -46,8 +47,7 @@ static int set_up(void **state)
 {
     struct place *p = mem_zero(sizeof *p);
 
-    snprintf(p->path, sizeof p->path, "/tmp/test_wal.XXXXXX");
-    assert_non_null(mkdtemp(p->path));
+    assert_true(temp_dir_make(p->path, sizeof p->path, "wal"));
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->woken, NULL);
     assert_int_equal(disk_posix_open(p->path, &p->disk, NULL), ST_OK);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A directory for one test: in TMPDIR, else in memory where the system has such a place (these tests make thousands of small files and
+ * none of them is about the disk), else in /tmp.
+ */
+#ifndef TESTS_UNIT_TEMP_DIR_H
+#define TESTS_UNIT_TEMP_DIR_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Makes it and fills *ret_path (size bytes); the caller removes it. False: there was no place, or the path is too long. */
+static inline bool temp_dir_make(char *ret_path, size_t size, const char *name)
+{
+    const char *place = getenv("TMPDIR");
+    int len;
+
+    if (!place || !*place)
+        place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    len = snprintf(ret_path, size, "%s/raftfs-%s-XXXXXX", place, name);
+    return len > 0 && (size_t)len < size && mkdtemp(ret_path);
+}
+
+#endif
