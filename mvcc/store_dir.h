@@ -24,7 +24,7 @@
 #define ASIDE_STORES_MAX 3
 
 struct store_dir {
-    char path[STORE_PATH_BYTES - 32];
+    char path[STORE_PATH_BYTES - 40]; /* room for the longest name in it */
     bool no_sync;               /* tests only */
     uint64_t generation;
     uint64_t installed_index;   /* 0: no snapshot was installed */
