@@ -4,8 +4,8 @@
  * overlapping majorities; anything larger goes through a joint configuration, where every decision needs a majority of
  * the old and of the new voters. A change is an entry of the log. It takes effect on a node when its owner applies the
  * entry there, so these rules keep any two configurations that may decide at one time from having disjoint quorums:
- * a leader takes no change before it committed an entry of its own term, nor while a former one is not applied (B27 of
- * raft-dev 2015), and nobody campaigns who knows of a committed change that he has not applied.
+ * a leader takes no change before it committed an entry of its own term, nor while a former one is not applied (raft-dev,
+ * July 2015), and nobody campaigns who knows of a committed change that he has not applied.
  *
  * The owner of a leader proposes an entry of raft_conf_change_encode, alone in its batch. The owner of any node that
  * gets one back in ready.committed decodes it, may look at the context, and calls raft_apply_conf_change, before

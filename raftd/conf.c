@@ -44,7 +44,7 @@ static const struct option_row rows[] = {
     {"snapshot-count", OPTION_NUMBER, offsetof(struct conf_flags, snapshot_count), DEFAULT_OF(SNAPSHOT_COUNT_DEFAULT), 1, 1000000000, "entries that are kept for members which are behind, beside the catch-up ones"},
     {"snapshot-catchup-entries", OPTION_NUMBER, offsetof(struct conf_flags, snapshot_catchup), DEFAULT_OF(SNAPSHOT_CATCHUP_DEFAULT), 1, 1000000000, "entries that stay when older ones go; a member behind them gets a snapshot"},
     {"memtable-bytes", OPTION_NUMBER, offsetof(struct conf_flags, memtable_bytes), DEFAULT_OF(MEMTABLE_DEFAULT), 65536, 1073741824, "changes that are held in memory before they go into a segment of the store"},
-    TEXT("log-level", log_level, "info", "error, warn, info or debug"),
+    TEXT("log-level", log_level, "info", "error, warn, notice, info or debug"),
     {"version", OPTION_BOOL, offsetof(struct conf_flags, version), "false", 0, 0, "print the version and exit"},
     {"help", OPTION_BOOL, offsetof(struct conf_flags, help), "false", 0, 0, "print this and exit"},
 };

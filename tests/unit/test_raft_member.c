@@ -54,7 +54,7 @@ static void a_change_is_refused_while_another_is_not_applied(void **state)
     cluster_fini(&c);
 }
 
-/* B27: raft-dev, July 2015. */
+/* raft-dev, July 2015. */
 static void a_new_leader_changes_nothing_before_it_committed_in_its_term(void **state)
 {
     (void)state;
@@ -140,7 +140,7 @@ static void a_learner_gets_everything_and_counts_for_nothing(void **state)
     cluster_fini(&c);
 }
 
-/* B36, etcd PR 10998: its vote is needed, and it does not know yet that it has one. */
+/* etcd PR 10998: its vote is needed, and it does not know yet that it has one. */
 static void a_learner_that_was_promoted_without_knowing_it_votes(void **state)
 {
     (void)state;
