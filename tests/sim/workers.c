@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "tests/unit/temp_dir.h"
 
 #define JOBS_MAX 64
 #define SEED_CPU_SECONDS 10 /* more is a loop that does not end */
@@ -72,13 +73,8 @@ static void limit_time(void)
 
 void workers_make_dir(char *ret_dir, size_t size)
 {
-    const char *tmp = getenv("TMPDIR");
-
-    if (!tmp || !*tmp)
-        tmp = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(ret_dir, size, "%s/raftfs-sim-XXXXXX", tmp);
-    if (!mkdtemp(ret_dir)) {
-        perror(ret_dir);
+    if (!temp_dir_make(ret_dir, size, "sim")) {
+        perror("a directory for a seed");
         exit(1);
     }
 }

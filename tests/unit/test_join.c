@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who is let into a cluster, and who is remembered. */
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "raftd/join.h"
 #include "raftd/met.h"
 #include "tests/unit/check.h"
+#include "tests/unit/temp_dir.h"
 
 static char a[] = "http://a:1", b[] = "http://b:1", c[] = "http://c:1", d[] = "http://d:1";
 
@@ -73,11 +72,8 @@ static int dir_fd;
 
 static int set_up(void **state)
 {
-    const char *tmp = getenv("TMPDIR");
-
     (void)state;
-    snprintf(dir, sizeof dir, "%.80s/raftfs-met-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    assert_non_null(mkdtemp(dir));
+    assert_true(temp_dir_make(dir, sizeof dir, "met"));
     dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
     assert_true(dir_fd >= 0);
     return 0;
