@@ -17,8 +17,6 @@ from h2raw import (
     PRIORITY_FLAG, PROTOCOL_ERROR, PUSH_PROMISE, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, RawConnection, frame, header_block, request_headers,
 )
 
-import servers
-
 KV, WATCH = "/etcdserverpb.KV/", "/etcdserverpb.Watch/Watch"
 SERVED = [
     KV + "Range", KV + "RangeStream", KV + "Put", KV + "DeleteRange", KV + "Txn", WATCH, "/etcdserverpb.Cluster/MemberList",
