@@ -10,7 +10,7 @@ import typing
 
 import members
 
-# A write works elsewhere within so many election timeouts of the loss of a leader; longer, where only one member reaches a quorum.
+# A write works elsewhere within so many election timeouts of the loss of a leader; longer, where links are cut and not all reach all.
 ELECTIONS_MAX = 3
 ELECTIONS_OF_PARTIAL_MAX = 4
 
@@ -199,7 +199,7 @@ def grow(scene):
 class Fault:
     name: str
     begin: typing.Callable[[Scene], Begun]
-    elections_max: float = None  # of one that takes the leader away
+    elections_max: float = None  # of one that takes the leader away, or may do so
 
 
 def of_victims(do, choose):
@@ -219,9 +219,9 @@ FAULTS = [
     *(of_victims(isolate, choose) for choose in (leader, follower, leader_and_one)),
     *(of_victims(deafen, choose) for choose in (leader, follower)),
     *(of_victims(silence, choose) for choose in (leader, follower)),
-    Fault("pair", pair),
-    Fault("bridge", bridge),
-    Fault("ring", ring),
+    Fault("pair", pair, ELECTIONS_OF_PARTIAL_MAX),
+    Fault("bridge", bridge, ELECTIONS_OF_PARTIAL_MAX),
+    Fault("ring", ring, ELECTIONS_OF_PARTIAL_MAX),
     Fault("star", star, ELECTIONS_OF_PARTIAL_MAX),
     Fault("replace a follower", replace(follower)),
     Fault("replace a dead follower", replace(follower, dead=True)),

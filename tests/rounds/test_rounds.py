@@ -41,12 +41,12 @@ def say_operations(operations):
 
 
 def say_failovers(rows):
-    """Whether the promise was kept: of all faults that took a leader, by what is allowed for them."""
+    """Whether the promise was kept: of all faults that took a leader or cut links, by what is allowed for them."""
     kept = True
     for allowed in sorted({row.fault.elections_max for row in rows if row.fault.elections_max}):
         of_them = [row for row in rows if row.fault.elections_max == allowed]
         p99, line = failovers(of_them)
-        say(f"leader lost {line} of {allowed}")
+        say(f"leader lost, or links cut, {line} of {allowed}")
         kept = kept and p99 <= allowed
         for name in sorted({row.fault.name for row in of_them}):
             say(f"  {name}: {failovers([row for row in of_them if row.fault.name == name])[1]}")
