@@ -177,13 +177,20 @@ static enum status on_request(struct raft *r, const struct raft_message *m)
     }
 }
 
+/* A refusal of an older term says nothing of the log; a proposal tells its sender's lives apart. */
+static bool has_indexes(const struct raft_message *m)
+{
+    return (m->index <= RAFT_NUMBER_MAX || (m->type == RAFT_MSG_APPEND_RESPONSE && m->reject)) && m->commit <= RAFT_NUMBER_MAX &&
+           (m->hint_index <= RAFT_NUMBER_MAX || m->type == RAFT_MSG_PROPOSE);
+}
+
 static bool is_message(const struct raft_message *m)
 {
     bool known = m->type == RAFT_MSG_PULL || m->type == RAFT_MSG_PULL_RESPONSE ||
                  (m->type >= RAFT_MSG_PROPOSE && m->type <= RAFT_MSG_HEARTBEAT_RESPONSE) ||
                  (m->type >= RAFT_MSG_TRANSFER_LEADER && m->type <= RAFT_MSG_PRE_VOTE_RESPONSE);
 
-    return known && m->term <= RAFT_NUMBER_MAX && m->log_term <= RAFT_NUMBER_MAX;
+    return known && m->term <= RAFT_NUMBER_MAX && m->log_term <= RAFT_NUMBER_MAX && has_indexes(m);
 }
 
 enum status raft_step(struct raft *r, const struct raft_message *m)

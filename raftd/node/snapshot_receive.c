@@ -377,7 +377,7 @@ static void take_end(struct node *n, struct snapshot_receiver *r, const struct s
     r->log_term = m->log_term;
     r->revision = m->revision;
     buf_append_slice(&r->state, m->data);
-    if (!m->log_term || m->log_term > m->term || node_check_state(m->data) != ST_OK) {
+    if (!m->log_term || m->log_term > m->term || m->index > RAFT_NUMBER_MAX || node_check_state(m->data) != ST_OK) {
         receiver_refuse(n, r, false, "its end makes no sense");
         return;
     }

@@ -569,6 +569,26 @@ static void a_message_of_an_impossible_term_changes_nothing(void **state)
     cluster_fini(&c);
 }
 
+/* Nothing can be there: what is counted on from such an index goes round. */
+static void a_message_of_an_impossible_index_changes_nothing(void **state)
+{
+    static const enum raft_message_type types[] = {RAFT_MSG_APPEND, RAFT_MSG_HEARTBEAT, RAFT_MSG_SNAPSHOT, RAFT_MSG_VOTE,
+                                                   RAFT_MSG_PRE_VOTE, RAFT_MSG_APPEND_RESPONSE};
+    struct raft_ready rd;
+
+    (void)state;
+    cluster_init(&c, 3, 54);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        for (unsigned field = 0; field < 3; field++) {
+            struct raft_message m = {.type = types[i], .from = 2, .to = 1, .term = 5, .log_term = 4};
+            *(field == 0 ? &m.index : field == 1 ? &m.commit : &m.hint_index) = RAFT_NUMBER_MAX + 1;
+            assert_int_equal(raft_step(c.nodes[0].raft, &m), ST_OK);
+            assert_int_equal(cluster_status(&c, 0).hard.term, 0);
+        }
+    assert_false(raft_ready(c.nodes[0].raft, &rd));
+    cluster_fini(&c);
+}
+
 static unsigned proposed; /* in this run */
 
 static void propose_new(unsigned i)
@@ -737,6 +757,7 @@ int main(void)
         cmocka_unit_test(a_follower_acknowledges_no_more_than_was_compared),
         cmocka_unit_test(an_entry_of_an_older_term_is_not_committed_by_counting),
         cmocka_unit_test(a_message_of_an_impossible_term_changes_nothing),
+        cmocka_unit_test(a_message_of_an_impossible_index_changes_nothing),
         cmocka_unit_test(nothing_unsafe_happens_by_chance),
         cmocka_unit_test(garbage_from_peers_is_ignored),
     };
