@@ -441,10 +441,23 @@ static void guest_dismiss(struct guest *guest, const struct greeting *g, enum di
     guest_tell(guest);
 }
 
+static void guest_refuse(struct guest *guest, const struct greeting *g, const char *why)
+{
+    log_warning("peer", "refused peer=%" PRIx64 " cluster=%" PRIx64 " from=%s why=\"%s\"", g->from, g->cluster_id, guest->from, why);
+    frame_append_refusal(&guest->link.out, why);
+    guest_tell(guest);
+}
+
+/* When it greets, and again when it has waited: others may have come in meanwhile. */
 static void guest_judge_member(struct guest *guest, const struct greeting *g)
 {
     const struct peers_options *o = &guest->peers->options;
+    const char *why = guest_judge(guest, g);
 
+    if (why) {
+        guest_refuse(guest, g, why);
+        return;
+    }
     switch (o->judge_fn(o->arg, g->from, g->incarnation)) {
     case PEER_WELCOME:
         guest_welcome(guest, g);
@@ -480,7 +493,6 @@ static void guest_answer_question(struct guest *guest)
 static bool guest_greet(struct guest *guest, struct slice payload)
 {
     struct greeting g;
-    const char *why;
 
     if (frame_is_question(payload)) {
         guest_answer_question(guest);
@@ -489,14 +501,6 @@ static bool guest_greet(struct guest *guest, struct slice payload)
     if (guest->waits || frame_decode_greeting(payload, &g) != ST_OK) {
         log_warning("peer", "no member's greeting, closing from=%s", guest->from);
         return false;
-    }
-    why = guest_judge(guest, &g);
-    if (why) {
-        log_warning("peer", "refused peer=%" PRIx64 " cluster=%" PRIx64 " from=%s why=\"%s\"", g.from, g.cluster_id,
-                    guest->from, why);
-        frame_append_refusal(&guest->link.out, why);
-        guest_tell(guest);
-        return true;
     }
     guest_judge_member(guest, &g);
     return true;

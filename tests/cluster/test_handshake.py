@@ -134,6 +134,22 @@ def test_a_wrong_greeting_is_refused_with_words(cluster, ids, words, change):
     assert words.decode() in cluster[0].log_path.read_text()
 
 
+def test_a_crowd_that_greets_at_once_is_no_larger(cluster, ids):
+    """They are judged when they greet, and again when it is written down that they were met: all of them in one go."""
+    diallers = [Dialler(cluster[0]) for _ in range(60)]
+    try:
+        for i, dialler in enumerate(diallers):
+            dialler.send(greeting(ids.cluster, 5000 + i, ids.members[0], urls=["http://127.0.0.1:1"]))
+        answers = [dialler.answer() for dialler in diallers]
+        kinds = [answer[0] for answer in answers if answer]
+        assert kinds.count(GREETING) == 8 and kinds.count(REFUSAL) >= 40, kinds
+    finally:
+        for dialler in diallers:
+            dialler.socket.close()
+    assert cluster[0].is_running()
+    cluster.wait_ready()
+
+
 def test_another_data_directory_is_dismissed(cluster, ids):
     """Whoever comes under a known id with another incarnation has forgotten what it promised."""
     with Dialler(cluster[0]) as dialler:
