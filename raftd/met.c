@@ -66,6 +66,16 @@ enum status met_load(struct met *m, int dir_fd, struct error *ret_error)
     return ST_OK;
 }
 
+/* Part of it is what a disk takes that runs full. */
+static bool write_whole(int fd, const uint8_t *data, size_t len)
+{
+    ssize_t n = write(fd, data, len);
+
+    if (n >= 0 && (size_t)n < len)
+        errno = ENOSPC;
+    return n >= 0 && (size_t)n == len;
+}
+
 enum status met_save(const struct met *m, int dir_fd, struct error *ret_error)
 {
     uint8_t data[MET_HEADER_BYTES + PEER_MET_MAX * MET_ROW_BYTES], *p = data + MET_HEADER_BYTES;
@@ -77,9 +87,11 @@ enum status met_save(const struct met *m, int dir_fd, struct error *ret_error)
     put_bytes(data, MET_MAGIC, 8);
     put_le32(put_le32(data + 8, MET_FORMAT), crc32c(0, data + MET_HEADER_BYTES, (size_t)(p - data) - MET_HEADER_BYTES));
     fd = openat(dir_fd, "met.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    ok = fd >= 0 && write(fd, data, (size_t)(p - data)) == p - data && fsync(fd) == 0;
+    ok = fd >= 0 && write_whole(fd, data, (size_t)(p - data)) && fsync(fd) == 0;
     if (fd >= 0 && close(fd) < 0)
         ok = false;
     ok = ok && renameat(dir_fd, "met.new", dir_fd, "met") == 0 && fsync(dir_fd) == 0;
-    return ok ? ST_OK : error_set(ret_error, ST_IO, "member/met: cannot be written: %s", strerror(errno));
+    if (ok)
+        return ST_OK;
+    return error_set(ret_error, errno == ENOSPC || errno == EDQUOT ? ST_NO_SPACE : ST_IO, "member/met: cannot be written: %s", strerror(errno));
 }

@@ -29,6 +29,7 @@ void met_add(struct met *m, uint64_t id, uint64_t incarnation, bool (*is_dear_fn
 
 /* From and into the directory of that descriptor. A file that is not there is empty. */
 enum status met_load(struct met *m, int dir_fd, struct error *ret_error) MUST_CHECK;
+/* ST_NO_SPACE: what is there stays. */
 enum status met_save(const struct met *m, int dir_fd, struct error *ret_error) MUST_CHECK;
 
 #endif

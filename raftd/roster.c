@@ -44,10 +44,16 @@ static void save_done(struct storage_job *job)
     struct save_job *j = (struct save_job *)job;
     struct roster *r = j->roster;
 
+    r->saving = false;
+    if (j->status == ST_NO_SPACE) {
+        log_warning("server", "%s; who is new is not heard, proceeding", j->error.text);
+        r->met = r->durable; /* whoever waits for it dials again, and is written down then */
+        free(j);
+        return;
+    }
     if (j->status != ST_OK)
         r->options.fail_fn(r->options.arg, j->error.text);
     r->durable = j->met;
-    r->saving = false;
     free(j);
     save(r);
     peers_judge_again(r->peers);
@@ -148,13 +154,13 @@ void roster_sync(struct roster *r)
     uint64_t ids[MEMBERS_MAX];
     unsigned count = 0;
 
-    for (unsigned i = 0; i < members->count; i++) {
-        if (members->list[i].id == r->options.member_id)
-            continue;
-        ids[count++] = members->list[i].id;
-        put_peer(r, &members->list[i]);
-    }
-    peers_keep(r->peers, ids, count);
+    for (unsigned i = 0; i < members->count; i++)
+        if (members->list[i].id != r->options.member_id)
+            ids[count++] = members->list[i].id;
+    peers_keep(r->peers, ids, count); /* first, for a snapshot may bring a table without any of those of before */
+    for (unsigned i = 0; i < members->count; i++)
+        if (members->list[i].id != r->options.member_id)
+            put_peer(r, &members->list[i]);
     if (members_is_removed(members, r->options.member_id))
         r->options.end_fn(r->options.arg, 0, REMOVED_DELAY_NS, REMOVED_TEXT);
     else if (self && self->incarnation && self->incarnation != r->options.incarnation)

@@ -9,6 +9,7 @@ import h2raw
 import kv
 import pytest
 import servers
+from test_handshake import GREETING, Dialler, Ids, greeting
 
 ALARM = "/etcdserverpb.Maintenance/Alarm"
 NO_SPACE = (8, "etcdserver: mvcc: database space exceeded")  # RESOURCE_EXHAUSTED
@@ -186,6 +187,26 @@ def test_a_follower_with_a_full_disk_stops_nobody(raftd, tmp_path, disk_of):
             until(lambda: kv.get(channel, b"key/000799", serializable=True) == value, "the follower's catching up")
         until(lambda: not alarms(leader), "the end of the alarm")
         assert refusal(cluster[0]) is None
+
+
+def test_who_is_new_waits_until_it_can_be_written_down(raftd, tmp_path, disk_of):
+    """A member is remembered before it is heard; one that finds no space for that goes on, and hears it later."""
+    cluster = servers.Cluster(raftd, 3, tmp_path, flags=FLAGS)
+    disk = disk_of(cluster[0])
+    with cluster:
+        ids = Ids(cluster)
+        disk.fill(leave=0)
+        until(lambda: alarms(cluster[1]), "an alarm")
+        until(lambda: disk.free() == 0 or disk.fill(leave=0), "a disk without a block")
+        stranger = greeting(ids.cluster, 4711, ids.members[0], urls=["http://127.0.0.1:1"])
+        with Dialler(cluster[0]) as dialler:
+            dialler.send(stranger)
+            until(lambda: "who is new is not heard" in cluster[0].log_path.read_text(), "the reason")
+        assert cluster[0].is_running()
+        disk.empty()
+        with Dialler(cluster[0]) as dialler:
+            dialler.send(stranger)
+            assert dialler.answer()[0] == GREETING
 
 
 def test_a_leader_with_a_full_disk_gives_the_lead_away(raftd, tmp_path, disk_of):
