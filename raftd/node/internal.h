@@ -160,8 +160,8 @@ void apply_entry(struct node *n, const struct raft_entry *e);
 /* node/space.c: what happens when the disk runs full */
 /* ST_NO_SPACE: such a command is not to be proposed now. */
 enum status space_admit(struct node *n, enum command_kind kind, struct slice payload) MUST_CHECK;
-/* True: the message's entries find no room; it was dealt with. */
-bool space_step(struct node *n, const struct raft_message *m);
+/* raft_step, but for what finds no room: of a proposal the entries that grow the store, of an append all of it (ST_NO_SPACE). */
+enum status space_step(struct node *n, const struct raft_message *m);
 void space_on_starved_seal(struct node *n, struct mvcc_seal *seal, const char *why);
 void space_on_tick(struct node *n);
 

@@ -261,10 +261,8 @@ void node_step(struct node *n, const struct raft_message *m)
         changes_on_refused(n, m);
         return;
     }
-    if (space_step(n, m))
-        return;
     /* A refused write of a follower is a lost one: its client's deadline answers. */
-    st = raft_step(n->raft, m);
+    st = space_step(n, m);
     if (st != ST_OK && m->type == RAFT_MSG_PROPOSE)
         changes_refuse(n, m, st);
 }

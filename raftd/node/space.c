@@ -104,18 +104,20 @@ static bool takes_entry(struct node *n, const struct raft_entry *e)
 }
 
 /* Those that had heard of no alarm yet; their clients' deadlines answer. */
-static void step_proposal(struct node *n, const struct raft_message *m)
+static enum status step_proposal(struct node *n, const struct raft_message *m)
 {
     struct raft_message kept = *m;
+    enum status st = ST_OK;
 
     kept.entries = mem_alloc((m->entry_count + 1) * sizeof(*kept.entries));
     kept.entry_count = 0;
     for (size_t i = 0; i < m->entry_count; i++)
         if (takes_entry(n, m->entries[i]))
             kept.entries[kept.entry_count++] = m->entries[i];
-    if (kept.entry_count && raft_step(n->raft, &kept) != ST_OK)
-        kept.entry_count = 0; /* a proposal that was not taken is a lost one */
+    if (kept.entry_count)
+        st = raft_step(n->raft, &kept);
     free(kept.entries);
+    return st;
 }
 
 static bool has_room_for(struct node *n, const struct raft_message *m)
@@ -133,15 +135,13 @@ static bool has_room_for(struct node *n, const struct raft_message *m)
     return stats.memtable_bytes / SPACE_BACKLOG_FACTOR < limit;
 }
 
-bool space_step(struct node *n, const struct raft_message *m)
+enum status space_step(struct node *n, const struct raft_message *m)
 {
     if (!n->is_short || !m->entry_count)
-        return false;
-    if (m->type == RAFT_MSG_PROPOSE) {
-        step_proposal(n, m);
-        return true;
-    }
-    return !has_room_for(n, m);
+        return raft_step(n->raft, m);
+    if (m->type == RAFT_MSG_PROPOSE)
+        return step_proposal(n, m);
+    return has_room_for(n, m) ? raft_step(n->raft, m) : ST_NO_SPACE;
 }
 
 /* ---- as time passes ---- */

@@ -2,6 +2,7 @@
 /* A member that leads, and gives that away or loses it. */
 #include <string.h>
 
+#include "raftd/node/membership.h"
 #include "tests/unit/one_node.h"
 
 /* It is elected by 2, which also stores all that it is sent; 3 stores what the test says. */
@@ -429,6 +430,38 @@ static void no_more_bytes_wait_for_a_leader_than_may(void **state)
     close_node();
 }
 
+/* ---- changes of members that others ask for ---- */
+
+/* Whoever asked is waiting for it; no deadline is to tell what is known at once. */
+static void a_leader_short_of_space_tells_why_it_takes_no_change(void **state)
+{
+    struct membership_entry e = {.change = {.kind = MEMBER_REMOVE, .id = 99}, .learners_max = 1, .origin = 2, .request = 5};
+    struct raft_entry *entry = membership_encode(&e);
+    struct raft_message m = {.type = RAFT_MSG_PROPOSE, .from = 2, .to = 1, .term = 1, .hint_index = 7, .context = 1,
+                             .entries = &entry, .entry_count = 1};
+
+    (void)state;
+    segment_bytes = 4 << 20;
+    space_low_bytes = 1 << 20;
+    open_node(3, UINT64_MAX, false);
+    lead();
+    memory_disk_set_size(disk, 4 << 20);
+    for (int i = 0; i < 300; i++) { /* it looks at the disk, and tries to give leadership away, which keeps changes for the heir */
+        pass(10);
+        answer(RAFT_MSG_HEARTBEAT_RESPONSE, 2, 1, 0);
+    }
+    assert_int_equal(node_propose(node, COMMAND_PUT, slice_of("", 0), now + NS_PER_S, on_done, NULL, NULL), ST_NO_SPACE);
+    sent_count = 0;
+    for (m.context = 1; m.context < 40 && !sent_of(RAFT_MSG_PROPOSE_REFUSED); m.context++) {
+        node_step(node, &m);
+        pass(10);
+        answer(RAFT_MSG_HEARTBEAT_RESPONSE, 2, 1, 0);
+    }
+    assert_true(sent_of(RAFT_MSG_PROPOSE_REFUSED) > 0);
+    raft_entry_unref(entry);
+    close_node();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +478,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(too_far_ahead_of_what_is_applied_no_more_is_taken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_requests_wait_than_may, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_bytes_wait_for_a_leader_than_may, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_leader_short_of_space_tells_why_it_takes_no_change, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
