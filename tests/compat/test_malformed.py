@@ -25,8 +25,7 @@ SERVED = [
 LATER = {
     "etcdserverpb.KV": ["Compact"],
     "etcdserverpb.Lease": ["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"],
-    "etcdserverpb.Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
-    "etcdserverpb.Maintenance": ["Defragment", "Hash", "HashKV", "Snapshot", "MoveLeader", "Downgrade"],
+    "etcdserverpb.Maintenance": ["Defragment", "Snapshot", "Downgrade"],
     "etcdserverpb.Auth": [
         "AuthEnable", "AuthDisable", "AuthStatus", "Authenticate", "UserAdd", "UserGet", "UserList", "UserDelete", "UserChangePassword",
         "UserGrantRole", "UserRevokeRole", "RoleAdd", "RoleGet", "RoleList", "RoleDelete", "RoleGrantPermission", "RoleRevokePermission",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Without a source raftfs starts a private store, finds it again, and starts it again when it died. And what it refuses to mount."""
 
+import fcntl
 import os
 import pathlib
 import signal
@@ -66,6 +67,15 @@ def test_it_starts_and_is_found_again(embedded, home):
     assert read(third.at("f")) == b"value"
 
 
+def is_free(lock):
+    with open(lock, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
 def test_it_survives_kill_9(embedded, home):
     mount = embedded()
     write(mount.at("f"), b"value")
@@ -73,6 +83,8 @@ def test_it_survives_kill_9(embedded, home):
     assert mount.stop() == 0
     os.kill(pid, signal.SIGKILL)
     wait_until("it has ended", lambda: not stores(home))
+    (lock,) = pathlib.Path(home).rglob("lock")
+    wait_until("a last sync of it has, too", lambda: is_free(lock))
     assert read(embedded().at("f")) == b"value"
     (again,) = stores(home)
     assert again != pid
