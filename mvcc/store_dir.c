@@ -175,6 +175,27 @@ enum status store_dir_open(struct store_dir *d, const char *path, bool no_sync, 
     return st;
 }
 
+enum status store_dir_forget_partial(struct store_dir *d, struct error *ret_error)
+{
+    char name[STORE_PATH_BYTES];
+    enum status st;
+    int dir;
+
+    if (!d->partial)
+        return ST_OK;
+    store_dir_name(d, d->generation + 1, name);
+    st = mvcc_remove(name, ret_error);
+    if (st != ST_OK)
+        return st;
+    d->partial = false;
+    dir = open_dir(d);
+    if (dir < 0 || !sync_fd(d, dir))
+        st = io_error(ret_error, d, "cannot be synced");
+    if (dir >= 0)
+        close(dir);
+    return st;
+}
+
 /* ---- damage ---- */
 
 static uint64_t aside_of(const char *name)

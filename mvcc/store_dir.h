@@ -39,6 +39,8 @@ struct store_dir {
  */
 enum status store_dir_open(struct store_dir *d, const char *path, bool no_sync,
                            struct error *ret_error) MUST_CHECK;
+/* Remove the beginning of the next generation, if there is one, durably: what follows here is not what follows it. ST_IO. */
+enum status store_dir_forget_partial(struct store_dir *d, struct error *ret_error) MUST_CHECK;
 /* The directory of a generation, STORE_PATH_BYTES of it. */
 void store_dir_name(const struct store_dir *d, uint64_t generation, char *ret_name);
 /*

@@ -32,6 +32,9 @@ static enum status open_store(struct storage *s, struct error *ret_error)
     struct mvcc_options options = s->store_options;
     enum status st = store_dir_open(&s->store_dir, s->dir->member_path, options.no_sync, ret_error);
 
+    /* It may hold more than this member knows to be committed, and what is decreed takes the place of that. */
+    if (st == ST_OK && s->alone)
+        st = store_dir_forget_partial(&s->store_dir, ret_error);
     store_dir_name(&s->store_dir, s->store_dir.generation, path);
     options.dir = path;
     return st == ST_OK ? mvcc_open(&options, &s->store, ret_error) : st;

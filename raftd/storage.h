@@ -4,6 +4,8 @@
  * it lost: a damaged store is set aside for an empty one, a damaged log (or one that does not fit the store) for a new one behind the
  * store's checkpoint, and the leader sends the rest. Until then it neither votes nor campaigns (wal_open_anew). A member of fewer is refused,
  * with the place: nothing else has what it holds.
+ *
+ * A member that goes on alone leaves the history of the others: what it had received of a snapshot of theirs is removed first.
  */
 #ifndef RAFTD_STORAGE_H
 #define RAFTD_STORAGE_H

@@ -6,6 +6,7 @@ On demand in earnest, with the figures that it prints at its end:
     RAFTFS_SNAPSHOT_BYTES=1073741824 RAFTFS_ROUNDS=50 tests/run-pytest -s tests/cluster/test_interrupted_snapshot.py
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ import time
 
 import bulk
 import kv
+import members
 import network
 import pytest
 import servers
@@ -183,16 +185,18 @@ def wait_for_one_store(node):
         time.sleep(0.05)
 
 
+def hash_at(node, revision):
+    with node.channel(DEADLINE) as channel:
+        kv.revision(channel)  # up to date
+        return kv.hash_of(channel, revision)
+
+
 def check_healthy(cluster, behind, writers):
     cluster.wait_ready(seconds=DEADLINE)
     writers.check(cluster)
-    hashes = {}
     with cluster[0].channel(DEADLINE) as channel:
         revision = kv.revision(channel)
-    for node in cluster:
-        with node.channel(DEADLINE) as channel:
-            kv.revision(channel)  # up to date
-            hashes[node.name] = kv.hash_of(channel, revision)
+    hashes = {node.name: hash_at(node, revision) for node in cluster}
     assert len(set(hashes.values())) == 1, f"members differ: {hashes}"
     wait_for_one_store(behind)
 
@@ -222,16 +226,21 @@ def test_interrupted_at_random_points_it_ends_in_a_healthy_member(cluster, tmp_p
     assert share >= RATE_BESIDE_MIN or not IN_EARNEST, f"a snapshot leaves {share:.0%} of the writes"
 
 
-def test_what_was_received_is_not_sent_again(cluster, tmp_path):
-    """Killed in the second half: what is on its disk counts, so the rest takes less than the whole did."""
-    behind, others = prepare(cluster, tmp_path / "base")
-    restore(cluster, tmp_path / "base", others)
+def kill_in_the_second_half(behind):
+    """Started, it receives most of the snapshot and no more."""
     behind.start(wait=False)
     deadline = time.monotonic() + DEADLINE
     while received(behind) < BYTES * 2 // 3:
         assert time.monotonic() < deadline, behind.log_tail(30)
         time.sleep(0.002)
     behind.kill9()
+
+
+def test_what_was_received_is_not_sent_again(cluster, tmp_path):
+    """Killed in the second half: what is on its disk counts, so the rest takes less than the whole did."""
+    behind, others = prepare(cluster, tmp_path / "base")
+    restore(cluster, tmp_path / "base", others)
+    kill_in_the_second_half(behind)
     held = {name: os.stat(behind.data_dir / "member" / "store.1" / name).st_ino
             for name in os.listdir(behind.data_dir / "member" / "store.1") if name.endswith(".tdb")}
     assert len(held) > 3 and not has_installed(behind), "it was over before it was killed"
@@ -240,3 +249,38 @@ def test_what_was_received_is_not_sent_again(cluster, tmp_path):
     wait_for_one_store(behind)
     now = {name: os.stat(behind.data_dir / "member" / "store.1" / name).st_ino for name in held}
     assert now == held, "segments that were there were made anew"
+
+
+def test_what_was_received_of_a_lost_cluster_is_no_part_of_the_new_one(raftd, tmp_path):
+    """
+    The two that have all are lost for good while the third one is receiving it. It goes on alone and later needs a snapshot of what
+    was written since: behind records of the old history that would not be the same store.
+    """
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(servers.Cluster(raftd, 3, tmp_path, FLAGS))
+        left, others = prepare(cluster, tmp_path / "base")
+        restore(cluster, tmp_path / "base", others)
+        kill_in_the_second_half(left)
+        assert "store.1" in stores(left) and not has_installed(left), "it was over before it was killed"
+        for node in others:
+            node.kill9()
+        left.flags.append("--force-new-cluster")
+        left.start()
+        left.flags.remove("--force-new-cluster")
+        joined = [members.joiner(cluster, name) for name in ("n3", "n4")]
+        for node in joined:
+            stack.callback(node.close)
+            node.flags = list(left.flags)
+            members.let_in(left, node)
+            node.wait_ready()
+        left.kill9()
+        with Writers(joined, b"new/") as writers:
+            writers.wait_for_more(2 * ENTRIES_KEPT, DEADLINE)
+        left.start()
+        members.wait_until(lambda: has_installed(left), "a snapshot", DEADLINE)
+        left.wait_ready()
+        writers.check([left, *joined])
+        with left.channel(DEADLINE) as channel:
+            revision = kv.revision(channel)
+            assert not kv.scan(channel, b"fill/"), "keys that nobody has written"
+        assert len({hash_at(node, revision) for node in [left, *joined]}) == 1, "members differ"

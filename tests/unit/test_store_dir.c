@@ -101,6 +101,21 @@ static void what_is_being_received_is_kept_and_nothing_else(void **state)
     assert_true(is_there("storeroom"));
 }
 
+static void what_is_being_received_is_forgotten_on_demand(void **state)
+{
+    (void)state;
+    make("store");
+    make("store.1");
+    assert_int_equal(reopen(), ST_OK);
+    assert_int_equal(store_dir_forget_partial(&d, &failure), ST_OK);
+    assert_false(d.partial);
+    assert_false(is_there("store.1"));
+    assert_true(is_there("store/0000000000000001.tdb"));
+    assert_int_equal(store_dir_forget_partial(&d, &failure), ST_OK); /* there is none */
+    assert_int_equal(reopen(), ST_OK);
+    assert_false(d.partial);
+}
+
 static void what_was_replaced_is_removed(void **state)
 {
     struct store_dir next;
@@ -170,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_new_member_begins_with_generation_0, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_being_received_is_kept_and_nothing_else, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_being_received_is_forgotten_on_demand, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_replaced_is_removed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_missing_or_damaged_word_is_refused_and_nothing_is_removed, set_up, tear_down),
     };
