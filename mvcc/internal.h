@@ -12,7 +12,8 @@ struct mvcc {
     char dir[4096];
     uint64_t memtable_limit, entries_limit;
     bool no_sync;
-    bool damaged; /* a record did not match its checksum, or was not there */
+    bool damaged; /* a record did not match its checksum, or was not there: */
+    int64_t damaged_main, damaged_sub;
     struct index *index;
     struct segment **segments; /* ascending revisions */
     size_t segment_count, segment_cap;

@@ -166,6 +166,8 @@ mvcc_rev mvcc_end(struct mvcc *s);
 uint64_t mvcc_applied_index(const struct mvcc *s);
 /* A record that was read since it was opened was damaged: it did not match its checksum, or was not where it must be. */
 bool mvcc_is_damaged(const struct mvcc *s);
+/* Which, the first that was found. */
+void mvcc_get_damage(const struct mvcc *s, struct error *ret_what);
 
 /* ---- sealing ---------------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening and closing, and where a record is. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,15 @@ const struct segment *store_segment_of(const struct mvcc *s, int64_t main)
     return low < s->segment_count ? s->segments[low] : NULL;
 }
 
+static void note_damage(struct mvcc *s, int64_t main, int64_t sub)
+{
+    if (s->damaged)
+        return;
+    s->damaged = true;
+    s->damaged_main = main;
+    s->damaged_sub = sub;
+}
+
 enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv *ret_kv, uint32_t *ret_flags)
 {
     const uint8_t *record = NULL;
@@ -170,7 +180,7 @@ enum status store_read(struct mvcc *s, int64_t main, int64_t sub, struct mvcc_kv
         const struct segment *seg = store_segment_of(s, main);
         enum status st = seg ? segment_get(seg, main, sub, &s->scratch) : ST_NOT_FOUND;
         if (st != ST_OK) {
-            s->damaged = true;
+            note_damage(s, main, sub);
             return st;
         }
         record = s->scratch.data + s->scratch.start;
@@ -196,6 +206,17 @@ mvcc_rev mvcc_compact_revision(const struct mvcc *s)
 bool mvcc_is_damaged(const struct mvcc *s)
 {
     return s->damaged;
+}
+
+void mvcc_get_damage(const struct mvcc *s, struct error *ret_what)
+{
+    const struct segment *seg = store_segment_of(s, s->damaged_main);
+    char path[MVCC_FILE_BYTES];
+
+    if (seg)
+        segment_path(s->dir, segment_meta(seg)->sequence, path);
+    error_set(ret_what, ST_CORRUPT, "revision %" PRId64 ", change %" PRId64 ", in %s", s->damaged_main,
+              s->damaged_sub, seg ? path : s->dir);
 }
 
 uint64_t mvcc_applied_index(const struct mvcc *s)

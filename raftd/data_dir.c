@@ -154,6 +154,7 @@ enum status data_dir_begin(struct data_dir *d, uint64_t cluster_id, uint64_t mem
     for (unsigned i = 0; st == ST_OK && i < initial->count; i++)
         st = members_add(&d->initial, initial->list[i].id, initial->list[i].name, initial->list[i].peer_urls,
                          initial->list[i].peer_url_count);
+    d->voters = (struct voters){.count = d->initial.conf.voter_count};
     return st == ST_OK ? identity_write(d->member_fd, d, ret_error) :
                          error_set(ret_error, st, "member/identity: members that cannot be");
 }
@@ -211,6 +212,10 @@ enum status data_dir_open(struct data_dir *d, const char *path, uint64_t random_
         st = open_private(d->member_path, &d->member_fd, ret_error);
     if (st == ST_OK)
         st = identity_open(d, random_seed, ret_error);
+    if (st == ST_OK) {
+        d->voters = (struct voters){.count = d->initial.conf.voter_count};
+        st = voters_load(&d->voters, d->member_fd, ret_error);
+    }
     if (st == ST_OK && fsync(dir_fd) < 0)
         st = dir_error(ret_error, ST_IO, path, "cannot be synced");
     if (st == ST_OK) {
@@ -224,12 +229,14 @@ enum status data_dir_open(struct data_dir *d, const char *path, uint64_t random_
     return st;
 }
 
-/* A file that says something by being there. */
-static enum status make_mark(struct data_dir *d, const char *name, struct error *ret_error)
+/* A file that says something by being there. The text is for people: where there is no room for it, the mark counts all the same. */
+static enum status make_mark(struct data_dir *d, const char *name, const char *text, struct error *ret_error)
 {
     int fd = openat(d->member_fd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    bool is_kept = fd >= 0 && write(fd, text, strlen(text)) >= 0 && fsync(fd) == 0;
     enum status st = fd < 0 || fsync(d->member_fd) < 0 ? dir_error(ret_error, ST_IO, name, "cannot be made") : ST_OK;
 
+    (void)is_kept;
     if (fd >= 0)
         close(fd);
     return st;
@@ -237,18 +244,35 @@ static enum status make_mark(struct data_dir *d, const char *name, struct error 
 
 enum status data_dir_log_begun(struct data_dir *d, struct error *ret_error)
 {
-    enum status st = d->has_log ? ST_OK : make_mark(d, "begun", ret_error);
+    enum status st = d->has_log ? ST_OK : make_mark(d, "begun", "", ret_error);
 
     d->has_log = st == ST_OK;
     return st;
 }
 
-enum status data_dir_note_damage(struct data_dir *d, struct error *ret_error)
+enum status data_dir_note_damage(struct data_dir *d, const char *what, struct error *ret_error)
 {
-    enum status st = make_mark(d, "damaged", ret_error);
+    enum status st = make_mark(d, "damaged", what, ret_error);
 
     d->has_damage = d->has_damage || st == ST_OK;
     return st;
+}
+
+void data_dir_get_damage(const struct data_dir *d, struct error *ret_what)
+{
+    int fd = openat(d->member_fd, "damaged", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, ret_what->text, sizeof ret_what->text - 1);
+
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0) {
+        error_set(ret_what, ST_CORRUPT, "member/damaged does not say which");
+        return;
+    }
+    for (ssize_t i = 0; i < n; i++)
+        if ((unsigned char)ret_what->text[i] < ' ')
+            ret_what->text[i] = ' ';
+    ret_what->text[n] = 0;
 }
 
 enum status data_dir_forget_damage(struct data_dir *d, struct error *ret_error)

@@ -5,6 +5,7 @@
  *     DIR/lock              held by flock(2) as long as the process lives
  *     DIR/member/identity   who this is and whom its cluster began with; written once, when the member is born
  *     DIR/member/met        whom it met (met.h)
+ *     DIR/member/voters     how many voters there are (voters.h)
  *     DIR/member/begun      the log was begun once: where it is missing now, votes and entries were lost with it
  *     DIR/member/damaged    a record of the store was found damaged: the next start heals it
  *     DIR/member/wal/       the log
@@ -22,6 +23,7 @@
 
 #include "common/error.h"
 #include "raftd/node/members.h"
+#include "raftd/voters.h"
 
 struct data_dir {
     const char *path;       /* the caller's */
@@ -30,6 +32,7 @@ struct data_dir {
     uint64_t cluster_id, member_id;
     uint64_t incarnation; /* random: tells this directory from any other that the member may have had */
     struct members initial;
+    struct voters voters; /* as many as founders, until a change of them was applied */
     bool is_new; /* nobody lives there yet: data_dir_begin */
     bool has_log; /* it was begun once */
     bool has_damage; /* data_dir_note_damage was called */
@@ -52,8 +55,10 @@ enum status data_dir_begin(struct data_dir *d, uint64_t cluster_id, uint64_t mem
 enum status data_dir_check_owner(const struct data_dir *d, uint64_t member_id, struct error *ret_error) MUST_CHECK;
 /* The log is there, and durable: from now on its absence is damage. Does nothing where that is known. */
 enum status data_dir_log_begun(struct data_dir *d, struct error *ret_error) MUST_CHECK;
-/* The store is damaged, found while it was in use. Kept over restarts, until it is forgotten. */
-enum status data_dir_note_damage(struct data_dir *d, struct error *ret_error) MUST_CHECK;
+/* The store is damaged, found while it was in use: what, in words. Kept over restarts, until it is forgotten. */
+enum status data_dir_note_damage(struct data_dir *d, const char *what, struct error *ret_error) MUST_CHECK;
+/* Those words, as far as they could be kept. */
+void data_dir_get_damage(const struct data_dir *d, struct error *ret_what);
 enum status data_dir_forget_damage(struct data_dir *d, struct error *ret_error) MUST_CHECK;
 void data_dir_close(struct data_dir *d);
 

@@ -60,12 +60,13 @@ raftd_raftd_SOURCES = \
 	raftd/roster.c raftd/roster.h \
 	raftd/server.c raftd/server.h \
 	raftd/storage.c raftd/storage.h \
-	raftd/storage_thread.c raftd/storage_thread.h
+	raftd/storage_thread.c raftd/storage_thread.h \
+	raftd/voters.c raftd/voters.h
 raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a \
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 
 if HAVE_CMOCKA
-server_tests = test_join test_kv_range test_membership test_peer_frame test_snapshot test_snapshot_frame
+server_tests = test_join test_kv_range test_membership test_peer_frame test_snapshot test_snapshot_frame test_storage
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
 test_kv_range_SOURCES = tests/unit/test_kv_range.c tests/unit/check.h
@@ -86,6 +87,11 @@ test_peer_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)
 test_snapshot_frame_SOURCES = tests/unit/test_snapshot_frame.c tests/unit/check.h
 test_snapshot_frame_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_snapshot_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)
+test_storage_SOURCES = tests/unit/test_storage.c raftd/data_dir.c raftd/data_dir.h raftd/storage.c raftd/storage.h \
+	raftd/voters.c raftd/voters.h tests/unit/check.h
+test_storage_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+test_storage_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
+	$(PROTOBUFC_LIBS)
 test_snapshot_SOURCES = tests/unit/test_snapshot.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
 	tests/unit/memory_disk.c tests/unit/memory_disk.h tests/unit/check.h
 test_snapshot_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)

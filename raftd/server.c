@@ -29,6 +29,7 @@
 
 #define STOP_NS NS_PER_S /* for calls under way, once asked to stop */
 #define PUBLISH_RETRY_NS (1000 * NS_PER_MS)
+#define VOTERS_RETRY_NS NS_PER_S
 #define STALL_REPORT_NS (60 * NS_PER_S)
 #define STALL_WORTH_A_LINE_NS (100 * NS_PER_MS)
 
@@ -50,7 +51,7 @@ struct server {
     unsigned listener_count;
     struct loop_wake *wal_wake;
     struct loop_task run;
-    struct loop_timer tick, publish, stall, stop, end;
+    struct loop_timer tick, publish, stall, stop, end, voters;
     bool ending; /* no member any more */
     int exit_status;
     struct loop_signal *term, *interrupt;
@@ -109,15 +110,37 @@ static void fail(void *arg, const char *text)
 static void node_damaged_fn(void *arg)
 {
     struct server *s = arg;
-    struct error error;
+    struct error error, what;
 
-    if (!storage_can_heal(&s->dir, s->store))
+    if (!storage_can_heal(&s->files))
         return;
-    if (data_dir_note_damage(&s->dir, &error) != ST_OK)
+    mvcc_get_damage(s->store, &what);
+    if (data_dir_note_damage(&s->dir, what.text, &error) != ST_OK)
         fail(s, error.text);
-    log_error("server", "a record of the store is damaged; beginning anew");
+    log_error("server", "a record of the store is damaged; beginning anew why=\"%s\"", what.text);
     execv("/proc/self/exe", s->conf->argv);
     fail(s, "a record of the store is damaged, and the program cannot be started again");
+}
+
+/* Here and not on the storage thread: nothing may be done by fewer voters before it is durable, and changes of the members are rare. */
+static void keep_voters(void *arg)
+{
+    struct server *s = arg;
+    struct error error;
+    enum status st = voters_save(&s->dir.voters, s->dir.member_fd, &error);
+
+    if (st == ST_NO_SPACE)
+        loop_timer_set(s->loop, &s->voters, loop_now_ns(s->loop) + VOTERS_RETRY_NS);
+    else if (st != ST_OK)
+        fail(s, error.text);
+}
+
+static void node_voters_fn(void *arg, raft_index index, unsigned count)
+{
+    struct server *s = arg;
+
+    voters_note(&s->dir.voters, index, count);
+    keep_voters(s);
 }
 
 static int64_t wall_clock(void *arg)
@@ -511,6 +534,7 @@ static enum status open_storage(struct server *s, struct error *ret_error)
     take_files(s);
     if (st != ST_OK)
         return st;
+    keep_voters(s); /* what the store told */
     s->wal_wake = loop_wake_new(s->loop, on_wal, s);
     s->storage = storage_thread_start(s->loop);
     return ST_OK;
@@ -553,6 +577,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .snapshot_fn = node_snapshot_fn,
         .space_fn = node_space_fn,
         .members_fn = node_members_fn,
+        .voters_fn = node_voters_fn,
         .connected_fn = node_connected_fn,
         .changed_fn = node_changed_fn,
         .damaged_fn = node_damaged_fn,
@@ -654,6 +679,7 @@ static void start_timers(struct server *s)
     loop_timer_init(&s->stall, on_stall_time, s);
     loop_timer_init(&s->stop, on_no_clients, s);
     loop_timer_init(&s->end, on_no_clients, s);
+    loop_timer_init(&s->voters, keep_voters, s);
 }
 
 /* A member of a new cluster, or one that was added to another. */
@@ -748,6 +774,7 @@ void server_close(struct server *s)
     loop_timer_cancel(s->loop, &s->stall);
     loop_timer_cancel(s->loop, &s->stop);
     loop_timer_cancel(s->loop, &s->end);
+    loop_timer_cancel(s->loop, &s->voters);
     loop_task_cancel(s->loop, &s->run);
     storage_thread_stop(s->storage);
     /* The log first: what was proposed is written; then those who wait are told that the outcome is open. */

@@ -6,24 +6,21 @@
 
 #include "common/log.h"
 
-/* As many as the newest checkpoint knows; without one, as there were in the beginning. */
-static unsigned voters_known(const struct data_dir *dir, const struct mvcc *store)
+bool storage_can_heal(const struct storage *s)
 {
-    struct mvcc_checkpoint checkpoint = {0};
-    struct members members = {0};
-    unsigned count = dir->initial.conf.voter_count;
-
-    if (store)
-        mvcc_get_checkpoint(store, &checkpoint);
-    if (checkpoint.state.len && members_decode(&members, checkpoint.state) == ST_OK)
-        count = members.conf.voter_count;
-    members_fini(&members);
-    return count;
+    return !s->alone && s->dir->voters.count >= HEALING_MEMBERS_MIN;
 }
 
-bool storage_can_heal(const struct data_dir *dir, const struct mvcc *store)
+/* A data directory that had no number of its own learns it from the store; and one that could not keep the newest. */
+static void learn_voters(struct storage *s)
 {
-    return voters_known(dir, store) >= HEALING_MEMBERS_MIN;
+    struct mvcc_checkpoint checkpoint;
+    struct members members = {0};
+
+    mvcc_get_checkpoint(s->store, &checkpoint);
+    if (checkpoint.state.len && members_decode(&members, checkpoint.state) == ST_OK)
+        voters_note(&s->dir->voters, checkpoint.applied_index, members_voters(&members.conf));
+    members_fini(&members);
 }
 
 static enum status open_store(struct storage *s, struct error *ret_error)
@@ -37,7 +34,11 @@ static enum status open_store(struct storage *s, struct error *ret_error)
         st = store_dir_forget_partial(&s->store_dir, ret_error);
     store_dir_name(&s->store_dir, s->store_dir.generation, path);
     options.dir = path;
-    return st == ST_OK ? mvcc_open(&options, &s->store, ret_error) : st;
+    if (st == ST_OK)
+        st = mvcc_open(&options, &s->store, ret_error);
+    if (st == ST_OK)
+        learn_voters(s);
+    return st;
 }
 
 /* A store that was found damaged while it was in use is not opened again. */
@@ -74,11 +75,20 @@ enum status storage_renew_log(struct storage *s, const struct error *why, struct
 
     wal_close(s->wal);
     s->wal = NULL;
-    if (s->alone || !storage_can_heal(s->dir, s->store))
+    if (!storage_can_heal(s))
         return error_set(ret_error, ST_CORRUPT, "%s", cause.text);
     mvcc_get_checkpoint(s->store, &checkpoint);
     log_error("server", "the log is damaged, set aside; no votes until the leader has sent what it held why=\"%s\"", cause.text);
     return wal_open_anew(&s->wal_options, checkpoint.applied_index, checkpoint.applied_term, &s->wal, ret_error);
+}
+
+/* What the mark says. */
+static enum status damage_noted(const struct data_dir *dir, struct error *ret_error)
+{
+    struct error found;
+
+    data_dir_get_damage(dir, &found);
+    return error_set(ret_error, ST_CORRUPT, "a record was found damaged when it was read: %s", found.text);
 }
 
 enum status storage_open(struct storage *s, struct error *ret_error)
@@ -88,10 +98,10 @@ enum status storage_open(struct storage *s, struct error *ret_error)
     enum status st = ST_OK;
 
     if (s->dir->has_damage)
-        st = error_set(&cause, ST_CORRUPT, "a record was found damaged when it was read");
+        st = damage_noted(s->dir, &cause);
     if (st == ST_OK)
         st = open_store(s, &cause);
-    if (st == ST_CORRUPT && !s->alone && storage_can_heal(s->dir, NULL))
+    if (st == ST_CORRUPT && storage_can_heal(s))
         st = heal_store(s, &cause);
     if (st == ST_OK)
         st = disk_posix_open(s->dir->wal_path, &s->disk, &cause);

@@ -3,7 +3,7 @@
  * Opening a member's store and log, and what is done about damage in them. A member of three or more has others who can give back what
  * it lost: a damaged store is set aside for an empty one, a damaged log (or one that does not fit the store) for a new one behind the
  * store's checkpoint, and the leader sends the rest. Until then it neither votes nor campaigns (wal_open_anew). A member of fewer is refused,
- * with the place: nothing else has what it holds.
+ * with the place: nothing else has what it holds. How many there are is one number, whoever asks: data_dir.voters.
  *
  * A member that goes on alone leaves the history of the others: what it had received of a snapshot of theirs is removed first.
  */
@@ -32,7 +32,7 @@ struct storage {
 enum status storage_open(struct storage *s, struct error *ret_error) MUST_CHECK;
 /* The node found that log and store do not belong together, in the words of `why`: a new log, or ST_CORRUPT and the same words. */
 enum status storage_renew_log(struct storage *s, const struct error *why, struct error *ret_error) MUST_CHECK;
-/* Can a member that knows this store (or NULL) get it back from others? */
-bool storage_can_heal(const struct data_dir *dir, const struct mvcc *store);
+/* Can this member get back from others what is lost? */
+bool storage_can_heal(const struct storage *s);
 
 #endif

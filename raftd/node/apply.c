@@ -90,14 +90,25 @@ static const apply_fn apply_rows[] = {
     [COMMAND_ALARM] = apply_alarm,
 };
 
+/* Who acts by fewer voters has kept it before: a lone member must not take itself for one of three after a crash. */
+static enum status put_in_force(struct node *n, raft_index index, const struct raft_conf_change *change, struct raft_conf *ret_conf)
+{
+    enum status st = raft_conf_changed(&n->members.conf, change, ret_conf);
+
+    if (st != ST_OK)
+        return st;
+    node_tell_voters(n, index, ret_conf);
+    return raft_apply_conf_change(n->raft, change, ret_conf);
+}
+
 /* A change of the members, judged here as everywhere: the core and the table go along, or nothing happens. */
-static enum status apply_change(struct node *n, const struct membership_entry *m)
+static enum status apply_change(struct node *n, raft_index index, const struct membership_entry *m)
 {
     struct raft_conf conf;
     enum status st = membership_judge(&n->members, m);
 
     if (st == ST_OK)
-        st = raft_apply_conf_change(n->raft, &m->core, &conf);
+        st = put_in_force(n, index, &m->core, &conf);
     if (st != ST_OK)
         return st;
     membership_apply(&n->members, &m->change, &conf);
@@ -110,17 +121,20 @@ static void apply_conf(struct node *n, const struct raft_entry *e)
     struct raft_conf_change leave;
     struct membership_entry m = {0};
     struct node_request *waiting;
+    struct raft_conf conf;
     enum status st;
 
     mvcc_begin(n->options.store, e->index, e->term, 0);
     if (membership_is_leave(e, &leave)) {
-        if (raft_apply_conf_change(n->raft, &leave, &n->members.conf) == ST_OK)
+        if (put_in_force(n, e->index, &leave, &conf) == ST_OK) {
+            n->members.conf = conf;
             n->members_changed = true;
+        }
         st = ST_OK;
     } else {
         st = membership_decode(&n->arena, e, &m);
         if (st == ST_OK)
-            st = apply_change(n, &m);
+            st = apply_change(n, e->index, &m);
     }
     mvcc_end(n->options.store);
     waiting = m.origin == n->options.member_id ? requests_find_write(n, m.request) : NULL;

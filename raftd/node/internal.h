@@ -176,6 +176,8 @@ void storage_forget(struct node *n);
 void node_encode_state(const struct node *n, struct buf *out);
 /* Replaces what is there; unchanged on ST_CORRUPT. */
 enum status node_decode_state(struct node *n, struct slice state) MUST_CHECK;
+/* This configuration is about to be in force, as of that entry. */
+void node_tell_voters(const struct node *n, raft_index index, const struct raft_conf *conf);
 /* Could it be decoded? */
 enum status node_check_state(struct slice state) MUST_CHECK;
 /* Asks the owner to heal, if the store is damaged. */

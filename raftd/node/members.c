@@ -185,6 +185,11 @@ _Static_assert(MEMBERS_MAX * MEMBER_BYTES_MAX + MEMBERS_REMOVED_MAX * NUMBER_BYT
                    SNAPSHOT_STATE_BYTES_MAX,
                "the state beside the keys does not fit a message");
 
+unsigned members_voters(const struct raft_conf *conf)
+{
+    return raft_conf_is_joint(conf) && conf->outgoing_count < conf->voter_count ? conf->outgoing_count : conf->voter_count;
+}
+
 bool member_texts_fit(const char *name, char *const *urls, size_t count)
 {
     bool fit = strlen(name) <= MEMBER_NAME_BYTES_MAX && count <= MEMBER_URLS_MAX;

@@ -53,6 +53,8 @@ void member_set_client_urls(struct member *m, char *const *urls, unsigned count)
 void member_set_peer_urls(struct member *m, char *const *urls, unsigned count);
 void member_set_name(struct member *m, const char *name);
 
+/* Voters; of a joint configuration, of the smaller half. */
+unsigned members_voters(const struct raft_conf *conf);
 /* What a member says of itself is not too long. */
 bool member_texts_fit(const char *name, char *const *urls, size_t count);
 

@@ -51,6 +51,12 @@ enum status node_decode_state(struct node *n, struct slice state)
     return ST_OK;
 }
 
+void node_tell_voters(const struct node *n, raft_index index, const struct raft_conf *conf)
+{
+    if (n->options.voters_fn)
+        n->options.voters_fn(n->options.arg, index, members_voters(conf));
+}
+
 enum status node_check_state(struct slice state)
 {
     struct members members;

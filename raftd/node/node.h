@@ -84,6 +84,11 @@ struct node_options {
     void (*space_fn)(void *arg, bool is_short, const char *why);
     /* node_members() is another: whom to talk to, and whom not any more (peers). At the end of a run. May be NULL. */
     void (*members_fn)(void *arg);
+    /*
+     * So many voters (members_voters) as of entry `index`, which is about to be in force here: when this returns, a start after a crash
+     * knows it. After a start what was told before comes again. NULL: nobody is told.
+     */
+    void (*voters_fn)(void *arg, raft_index index, unsigned count);
     /* Since when we are connected to a member without a break, by the clock of now_ns; INT64_MAX: we are not. NULL: to nobody. */
     int64_t (*connected_fn)(void *arg, uint64_t member_id);
     /* A role, a leader or a term changed (log line, metrics). */

@@ -258,6 +258,7 @@ static void take_over(struct node *n, struct snapshot_receiver *r)
     n->options.store = r->store;
     r->store = NULL;
     INVARIANT(PLANTED(snapshot_without_state) || node_decode_state(n, buf_slice(&r->state)) == ST_OK); /* it was tried before */
+    node_tell_voters(n, r->index, &n->members.conf);
     wal_release(n->options.wal, r->index, r->log_term);
     INVARIANT(raft_restore(n->raft, r->index, r->log_term, &n->members.conf) == ST_OK);
     n->sealed_index = n->released_index = r->index;

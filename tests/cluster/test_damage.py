@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Damage on disk: a member with others sets it aside and gets it back from them; nothing acknowledged is lost, and nothing is voted meanwhile."""
 
+import contextlib
 import random
 import shutil
 import time
 
 import h2c
 import kv
+import members
 import pytest
 import servers
 from test_start import refused
@@ -49,7 +51,11 @@ def store_of(node):
 
 
 def write(cluster, first, count):
-    with cluster.leader().channel() as channel:
+    write_to(cluster.leader(), first, count)
+
+
+def write_to(node, first, count):
+    with node.channel() as channel:
         for i in range(first, first + count):
             kv.put(channel, b"key/%06d" % i, b"value of %06d " % i * 20)
 
@@ -132,6 +138,17 @@ def damage_current(node):
         current.write_bytes(b"nonsense")
 
 
+def damage_record(node):
+    path = sorted(store_of(node).glob("*.tdb"))[0]
+    flip(path, path.read_bytes().index(b"value of 000003 ") + 3)
+    return path
+
+
+def read_damaged(node):
+    with node.channel() as channel, pytest.raises(h2c.CallFailed):
+        kv.get(channel, b"key/000003", serializable=True)
+
+
 DAMAGES = {
     "the first byte of the log": damage_log(first_byte),
     "a byte of the log": damage_log(somewhere),
@@ -187,12 +204,8 @@ def test_a_leader_that_finds_its_store_damaged_begins_anew(trio):
     """Where it is read, not at a start."""
     leader = trio.leader()
     pid = leader.pid
-    path = sorted(store_of(leader).glob("*.tdb"))[0]
-    content = path.read_bytes()
-    at = content.index(b"value of 000003 ")
-    flip(path, at + 3)
-    with leader.channel() as channel, pytest.raises(h2c.CallFailed):
-        kv.get(channel, b"key/000003", serializable=True)
+    damage_record(leader)
+    read_damaged(leader)
     until(lambda: "beginning anew" in log_text(leader), "finding it")
     until(lambda: holds(leader, 1000), "healing")
     values_are_right(leader)
@@ -224,6 +237,48 @@ def test_a_majority_that_lost_its_log_loses_nothing_in_silence(trio):
     trio.wait_ready()
     for node in nodes:
         until(lambda node=node: holds(node, 1000), "the end")
+
+
+@pytest.mark.parametrize("name", ["a record", "a byte of the log", "the store is missing"])
+def test_a_founder_that_was_alone_heals_once_it_has_others(raftd, tmp_path, name):
+    """Who votes now counts, not who founded the cluster."""
+    with servers.Cluster(raftd, 1, tmp_path, flags=FLAGS) as cluster, contextlib.ExitStack() as stack:
+        founder = cluster[0]
+        write_to(founder, 0, 500)
+        for joining in ("n1", "n2"):
+            new = members.joiner(cluster, joining)
+            stack.callback(new.close)
+            members.let_in(founder, new)
+            until(lambda new=new: holds(new, 500), "joining")
+        if name == "a record":
+            damage_record(founder)
+            read_damaged(founder)
+            until(lambda: "beginning anew" in log_text(founder), "finding it")
+        else:
+            founder.kill9()
+            DAMAGES[name](founder)
+            founder.start()
+        until(lambda: holds(founder, 500), "healing")
+        values_are_right(founder)
+        assert "set aside" in log_text(founder)
+        until(lambda: members.insist(members.members, founder), "its being a member")
+        write_to(founder, 500, 50)
+        until(lambda: holds(new, 550) and holds(founder, 550), "replication")
+
+
+@pytest.mark.parametrize("name", ["a byte of the log", "the store is missing"])
+def test_the_last_one_of_three_refuses(trio, tmp_path, name):
+    """Nobody is left who has what it holds."""
+    last, *others = [trio.leader(), *trio.followers()]
+    for node in others:
+        members.insist(members.remove, last, members.id_of(node))
+        assert members.wait_ended(node) == 0
+    write_to(last, 1000, 1)
+    last.kill9()
+    DAMAGES[name](last)
+    line = refused(last.command(), tmp_path)
+    assert any(word in line for word in ("damaged", "missing", "begins")), line
+    assert "set aside" not in log_text(last)
 
 
 @pytest.mark.parametrize("name", DAMAGES)
