@@ -58,9 +58,12 @@ enum status mvcc_import_open(const struct mvcc_options *options, struct mvcc_imp
                              struct error *ret_error) MUST_CHECK;
 /* Another stream goes on here: forget what is not a whole revision. Returns the last one that is; 1: there is none. */
 mvcc_rev mvcc_import_rewind(struct mvcc_import *m);
-/* Whole records in order, without a gap. Writes a segment when there is enough for one. ST_CORRUPT: they are none; ST_IO. */
+/*
+ * Whole records in order, without a gap. Writes a segment when there is enough for one. ST_CORRUPT: they are none; ST_NO_SPACE: all that
+ * was taken is still there, to be gone on with after mvcc_import_rewind; ST_IO.
+ */
 enum status mvcc_import_add(struct mvcc_import *m, struct slice records, struct error *ret_error) MUST_CHECK;
-/* The last segment, also of no records: all is durable then. ST_CORRUPT: the records do not end at that revision; ST_IO. */
+/* The last segment, also of no records: all is durable then. ST_CORRUPT: the records do not end at that revision; ST_NO_SPACE; ST_IO. */
 enum status mvcc_import_finish(struct mvcc_import *m, const struct mvcc_import_end *end, struct error *ret_error) MUST_CHECK;
 /* Frees the memory; what was written stays. NULL is fine. */
 void mvcc_import_free(struct mvcc_import *m);

@@ -22,7 +22,8 @@
  *
  * Wire and disk are drawn in doc/format-snapshot.md.
  * Whatever goes wrong (a lost link, a silent or restarted side, a newer leader) ends the transfer; the core announces again, and it
- * goes on. What cannot be written or does not follow is thrown away: then it starts from nothing.
+ * goes on. What cannot be written or does not follow is thrown away: then it starts from nothing. A full disk is no such thing: a member
+ * that is short of space takes no snapshot (the last space is the log's), keeps the segments it has, and goes on when there is some.
  */
 #ifndef RAFTD_NODE_SNAPSHOT_H
 #define RAFTD_NODE_SNAPSHOT_H

@@ -14,6 +14,8 @@
 /* Elections' worth of ticks without a message: the sender has gone. */
 #define SILENCE_ELECTIONS 10
 
+#define SHORT_OF_SPACE "this member is short of space"
+
 enum receiver_stage {
     RECEIVER_TAKES,    /* chunks */
     RECEIVER_FINISHES, /* all are here: the last segment is written, the new store opened */
@@ -235,6 +237,12 @@ static void receiver_refuse(struct node *n, struct snapshot_receiver *r, bool re
     receiver_discard(n, r, remove, why);
 }
 
+/* Without space nothing is wrong with the segments that are there: the next one goes on behind them. */
+static void receiver_fail(struct node *n, struct snapshot_receiver *r, const struct snapshot_job *j)
+{
+    receiver_refuse(n, r, j->status != ST_NO_SPACE, j->error.text);
+}
+
 /* ---- installing ---- */
 
 static void run_retire(struct node_job *job)
@@ -289,7 +297,7 @@ static void done_swap(struct node *n, struct node_job *job)
     /* On a full disk nothing was swapped; else, which one is the store now? Only the next start can tell. */
     if (j->status == ST_NO_SPACE) {
         j->receiver->stage = RECEIVER_FINISHES;
-        receiver_refuse(n, j->receiver, true, j->error.text);
+        receiver_fail(n, j->receiver, j);
     } else if (j->status != ST_OK)
         n->options.fail_fn(n->options.arg, j->error.text);
     else
@@ -321,7 +329,7 @@ static void done_finish(struct node *n, struct node_job *job)
     if (r->dead)
         return;
     if (j->status != ST_OK) {
-        receiver_refuse(n, r, true, j->error.text);
+        receiver_fail(n, r, j);
     } else if (!raft_wants_snapshot(n->raft, r->index, r->log_term)) {
         receiver_refuse(n, r, true, "the log has it by now");
     } else {
@@ -349,7 +357,7 @@ static void done_add(struct node *n, struct node_job *job)
     if (r->dead)
         return;
     if (j->status != ST_OK) {
-        receiver_refuse(n, r, true, j->error.text);
+        receiver_fail(n, r, j);
         return;
     }
     r->stored++;
@@ -364,7 +372,7 @@ static void done_open(struct node *n, struct node_job *job)
     if (r->dead)
         return;
     if (j->status != ST_OK) {
-        receiver_refuse(n, r, true, j->error.text);
+        receiver_fail(n, r, j);
         return;
     }
     r->begin = j->revision;
@@ -430,6 +438,11 @@ static void receiver_begin(struct node *n, const struct snapshot_message *m)
         answer(n, m, SNAPSHOT_REFUSED, 0);
         return;
     }
+    if (n->is_short) {
+        node_tell_snapshot(n, "refused", m->from, m->index, SHORT_OF_SPACE);
+        answer(n, m, SNAPSHOT_REFUSED, 0);
+        return;
+    }
     if (n->receiver)
         receiver_discard(n, n->receiver, false, "another one began");
     r = mem_zero(sizeof *r);
@@ -484,6 +497,10 @@ void receivers_on_tick(struct node *n)
         raft_get_status(n->raft, &st);
         if (st.hard.term != r->term || st.leader != r->from) {
             receiver_discard(n, r, false, "there is another leader");
+            return;
+        }
+        if (n->is_short) { /* what is left is the log's */
+            receiver_refuse(n, r, false, SHORT_OF_SPACE);
             return;
         }
         if (++r->silent_ticks > SILENCE_ELECTIONS * n->options.election_ticks) {

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A disk that runs full: reads go on, writes are refused in etcd's words before it is, nothing ends, and all goes on when there is space."""
 
+import random
 import time
 
+import bulk
 import disks
 import h2c
 import h2raw
@@ -224,3 +226,39 @@ def test_a_leader_with_a_full_disk_gives_the_lead_away(raftd, tmp_path, disk_of)
         until(lambda: all(is_refused(node) for node in cluster), "a refusal where no quorum has space")
         full[list(cluster).index(leader)].empty()
         until(lambda: refusal(leader) is None, "writes where a quorum has")
+
+
+def segments(directory):
+    """{name: inode}"""
+    return {path.name: path.stat().st_ino for path in directory.glob("*.tdb")}
+
+
+def bytes_in(directory):
+    return sum(path.stat().st_size for path in directory.glob("*.tdb"))
+
+
+def test_a_snapshot_that_finds_no_space_is_gone_on_with_when_there_is_some(raftd, tmp_path, disk_of):
+    """The disk is full to the last byte in the middle of it: what was received stays, nothing more is taken, nothing is sent twice."""
+    flags = ["--memtable-bytes", str(MIB), "--snapshot-count", "100", "--snapshot-catchup-entries", "50"]
+    cluster = servers.Cluster(raftd, 3, tmp_path, flags=flags)
+    disk = disk_of(cluster[0], 300)
+    partial = cluster[0].data_dir / "member" / "store.1"
+    noise = random.randbytes(MIB)
+    with cluster:
+        cluster[0].kill9()
+        leader = until(cluster.leader, "a leader")
+        bulk.load(leader, ((b"fill/%06d" % i, noise[i * 7 : i * 7 + 4096]) for i in range(16384)))  # 64 MiB
+        cluster[0].start(wait=False)
+        until(lambda: bytes_in(partial) > 8 * MIB, "a part of the snapshot")
+        disk.fill(leave=0)
+        until(lambda: "short of space" in cluster[0].log_path.read_text(), "a refusal in words")
+        held = segments(partial)
+        assert len(held) > 3 and not (partial.parent / "current").exists()
+        time.sleep(5)
+        assert segments(partial) == held
+        disk.empty()
+        until((partial.parent / "current").exists, "the rest of the snapshot")
+        cluster[0].wait_ready()
+        assert held.items() <= segments(partial).items()
+        with cluster[0].channel(30) as channel:
+            assert kv.get(channel, b"fill/016383") == noise[16383 * 7 : 16383 * 7 + 4096]

@@ -117,6 +117,7 @@ static void on_snapshot(void *arg, const char *what, uint64_t peer, raft_index i
     m->installed += strcmp(what, "installed") == 0;
     m->sent += strcmp(what, "sent") == 0;
     m->given_up += strcmp(what, "given up") == 0;
+    m->refused += strcmp(what, "refused") == 0;
 }
 
 static void on_fail(void *arg, const char *text)
@@ -160,6 +161,7 @@ void node_cluster_start(struct node_cluster *c, unsigned number)
                              .member_id = number + 1,
                              .initial = &initial,
                              .store_options = {.memtable_bytes = 4096, .seal_entries = 40, .no_sync = true},
+                             .space_low_bytes = SPACE_LOW_BYTES,
                              .dir = &m->dir,
                              .tick_ns = TICK_NS,
                              .election_ticks = ELECTION_TICKS,

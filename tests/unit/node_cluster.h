@@ -17,6 +17,7 @@
 #define JOBS_MAX 64
 #define POOL_MAX 4096
 #define WRITES_MAX 8192
+#define SPACE_LOW_BYTES (1u << 20) /* of a disk: many files of the log */
 
 /* For the storage thread. */
 struct work {
@@ -39,7 +40,7 @@ struct member_node {
     struct work work[JOBS_MAX];
     unsigned work_count;
     bool no_jobs; /* the storage thread hangs */
-    unsigned installed, sent, given_up;
+    unsigned installed, sent, given_up, refused;
 };
 
 struct letter {

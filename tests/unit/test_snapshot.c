@@ -287,6 +287,39 @@ static void what_was_received_is_removed_when_the_store_holds_as_much(void **sta
     node_cluster_fini(&c);
 }
 
+/* The last space is the log's. What was received stays, and is gone on with. */
+static void a_member_that_is_short_of_space_takes_none_until_there_is_some(void **state)
+{
+    unsigned behind = begin_listening(27, 1500), refused;
+    uint64_t received;
+
+    (void)state;
+    let_it_come_to(behind, 60000);
+    memory_disk_set_size(c.nodes[behind].disk, SPACE_LOW_BYTES);
+    node_cluster_steps(&c, 50);
+    assert_int_equal(c.nodes[behind].given_up, 1);
+    received = records_sent;
+    for (unsigned i = 0; i < 2000 && c.nodes[behind].refused < 3; i++)
+        node_cluster_step(&c);
+    assert_int_equal(c.nodes[behind].refused, 3);
+    node_cluster_write(&c, 30); /* the others go on */
+    node_cluster_kill(&c, behind); /* it is on disk */
+    node_cluster_start(&c, behind);
+    memory_disk_set_size(c.nodes[behind].disk, SPACE_LOW_BYTES);
+    refused = c.nodes[behind].refused;
+    for (unsigned i = 0; i < 2000 && c.nodes[behind].refused == refused; i++)
+        node_cluster_step(&c);
+    assert_true(c.nodes[behind].dir.partial && c.nodes[behind].refused > refused);
+    assert_int_equal(records_sent, received);
+    assert_int_equal(begun_count, 1);
+    memory_disk_set_size(c.nodes[behind].disk, UINT64_MAX);
+    node_cluster_converge(&c);
+    assert_int_equal(begun_count, 2);
+    assert_true(begun_at[1] > 200);
+    assert_int_equal(c.nodes[behind].installed, 1);
+    node_cluster_fini(&c);
+}
+
 /* Sends less while others write, and makes up for it when they do not. */
 static uint64_t bytes_sent_in(unsigned steps, bool writing)
 {
@@ -448,6 +481,7 @@ int main(void)
         cmocka_unit_test(another_leader_goes_on_where_the_first_one_was),
         cmocka_unit_test(a_member_gets_healthy_however_often_it_is_interrupted),
         cmocka_unit_test(what_was_received_is_removed_when_the_store_holds_as_much),
+        cmocka_unit_test(a_member_that_is_short_of_space_takes_none_until_there_is_some),
         cmocka_unit_test(a_transfer_rests_while_clients_write),
         cmocka_unit_test(a_damaged_chunk_costs_a_new_transfer),
         cmocka_unit_test(a_receiver_whose_disk_hangs_is_given_up_and_served_later),
