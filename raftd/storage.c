@@ -91,13 +91,28 @@ static enum status damage_noted(const struct data_dir *dir, struct error *ret_er
     return error_set(ret_error, ST_CORRUPT, "a record was found damaged when it was read: %s", found.text);
 }
 
+/*
+ * Nobody can give the record back to a member that goes on alone, and all others are whole: reads of that one fail, as on any lone member.
+ * Not to be asked about at the next start, which is no forced one.
+ */
+static enum status live_with_damage(struct storage *s, struct error *ret_error)
+{
+    struct error found;
+
+    if (!s->dir->has_damage)
+        return ST_OK;
+    data_dir_get_damage(s->dir, &found);
+    log_warning("server", "a record of the store is damaged, and nobody has it: reads of it fail, proceeding why=\"%s\"", found.text);
+    return data_dir_forget_damage(s->dir, ret_error);
+}
+
 enum status storage_open(struct storage *s, struct error *ret_error)
 {
     struct mvcc_checkpoint checkpoint;
     struct error cause = {0};
     enum status st = ST_OK;
 
-    if (s->dir->has_damage)
+    if (s->dir->has_damage && !s->alone)
         st = damage_noted(s->dir, &cause);
     if (st == ST_OK)
         st = open_store(s, &cause);
@@ -112,5 +127,7 @@ enum status storage_open(struct storage *s, struct error *ret_error)
         if (st == ST_CORRUPT)
             return storage_renew_log(s, &cause, ret_error);
     }
+    if (st == ST_OK && s->alone)
+        st = live_with_damage(s, &cause);
     return st == ST_OK ? ST_OK : error_set(ret_error, st, "%s", cause.text);
 }

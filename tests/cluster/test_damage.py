@@ -281,6 +281,27 @@ def test_the_last_one_of_three_refuses(trio, tmp_path, name):
     assert "set aside" not in log_text(last)
 
 
+def test_a_survivor_with_a_bad_record_can_be_forced_to_go_on_alone(trio):
+    """It lost nothing but that record, whether the damage was noticed before or not."""
+    left = trio.followers()[0]
+    for node in trio:
+        node.kill9()
+    damage_record(left)
+    (member(left) / "damaged").write_text("revision 5, change 0, in a segment")
+    left.flags.append("--force-new-cluster")
+    left.start()
+    left.flags.remove("--force-new-cluster")
+    assert "revision 5, change 0" in log_text(left)
+    for _ in range(2):  # also when it is started as always
+        read_damaged(left)
+        with left.channel() as channel:
+            assert kv.get(channel, b"key/000999")
+            kv.put(channel, b"k", b"v")
+        left.stop()
+        left.start()
+    assert "set aside" not in log_text(left)
+
+
 @pytest.mark.parametrize("name", DAMAGES)
 def test_alone_it_refuses(raftd, tmp_path, name):
     node = servers.Node(raftd, tmp_path, flags=FLAGS)

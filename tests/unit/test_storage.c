@@ -188,6 +188,22 @@ static void a_log_is_renewed_only_where_others_are(void **state)
     fixture_fini(&f);
 }
 
+static void who_is_forced_to_go_on_alone_lives_with_a_bad_record(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 3);
+    assert_int_equal(data_dir_note_damage(&f.dir, "revision 8", &f.error), ST_OK);
+    reopen_dir(&f);
+    f.files.alone = true;
+    assert_int_equal(storage_open(&f.files, &f.error), ST_OK);
+    assert_int_equal(f.files.store_dir.generation, 0); /* not an empty one in its place */
+    reopen_dir(&f);
+    assert_false(f.dir.has_damage);
+    fixture_fini(&f);
+}
+
 /* A checkpoint with this state, as a member leaves it. */
 static void seal(struct fixture *f, uint64_t index, struct slice node_state)
 {
@@ -235,6 +251,7 @@ int main(void)
         cmocka_unit_test(one_founder_that_has_others_now_heals),
         cmocka_unit_test(one_that_is_left_of_three_refuses_and_says_what),
         cmocka_unit_test(a_log_is_renewed_only_where_others_are),
+        cmocka_unit_test(who_is_forced_to_go_on_alone_lives_with_a_bad_record),
         cmocka_unit_test(a_directory_without_a_number_learns_it_from_the_store),
     };
 
