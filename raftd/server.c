@@ -590,7 +590,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
     struct error why;
     enum status st = node_new(&o, &s->node, &why);
 
-    if (st == ST_CORRUPT) {
+    if (st == ST_CORRUPT) { /* of the log: what the store says of the members was read before */
         st = storage_renew_log(&s->files, &why, ret_error);
         take_files(s);
         o.wal = s->wal;

@@ -11,16 +11,26 @@ bool storage_can_heal(const struct storage *s)
     return !s->alone && s->dir->voters.count >= HEALING_MEMBERS_MIN;
 }
 
-/* A data directory that had no number of its own learns it from the store; and one that could not keep the newest. */
-static void learn_voters(struct storage *s)
+/*
+ * A data directory that had no number of its own learns it from the store; and one that could not keep the newest. Members that cannot be
+ * read are damage of the store: found here, before it could be taken for the log's.
+ */
+static enum status learn_voters(struct storage *s, const char *path, struct error *ret_error)
 {
     struct mvcc_checkpoint checkpoint;
     struct members members = {0};
+    enum status st = ST_OK;
 
     mvcc_get_checkpoint(s->store, &checkpoint);
-    if (checkpoint.state.len && members_decode(&members, checkpoint.state) == ST_OK)
-        voters_note(&s->dir->voters, checkpoint.applied_index, members_voters(&members.conf));
+    if (checkpoint.state.len) {
+        st = members_decode(&members, checkpoint.state);
+        if (st == ST_OK && members.count)
+            voters_note(&s->dir->voters, checkpoint.applied_index, members_voters(&members.conf));
+        else
+            st = error_set(ret_error, ST_CORRUPT, "%s: the members in the newest segment cannot be read", path);
+    }
     members_fini(&members);
+    return st;
 }
 
 static enum status open_store(struct storage *s, struct error *ret_error)
@@ -37,7 +47,11 @@ static enum status open_store(struct storage *s, struct error *ret_error)
     if (st == ST_OK)
         st = mvcc_open(&options, &s->store, ret_error);
     if (st == ST_OK)
-        learn_voters(s);
+        st = learn_voters(s, path, ret_error);
+    if (st != ST_OK) {
+        mvcc_close(s->store);
+        s->store = NULL;
+    }
     return st;
 }
 

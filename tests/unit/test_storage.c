@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a start does about damage, by how many voters there are. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -241,6 +242,39 @@ static void a_directory_without_a_number_learns_it_from_the_store(void **state)
     fixture_fini(&f);
 }
 
+static unsigned count_entries(const char *path, const char *prefix)
+{
+    DIR *dir = opendir(path);
+    struct dirent *e;
+    unsigned count = 0;
+
+    assert_non_null(dir);
+    while ((e = readdir(dir)))
+        count += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
+    closedir(dir);
+    return count;
+}
+
+static void members_that_cannot_be_read_are_damage_of_the_store(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 1);
+    seal(&f, 1, slice_of("\377\377nonsense", 10));
+    reopen_dir(&f);
+    assert_int_equal(storage_open(&f.files, &f.error), ST_CORRUPT);
+    assert_non_null(strstr(f.error.text, "the members in the newest segment"));
+    assert_int_equal(count_entries(f.dir.member_path, "damaged-store."), 0);
+    note_voters(&f, 1, 3);
+    reopen_dir(&f);
+    assert_int_equal(storage_open(&f.files, &f.error), ST_OK);
+    assert_int_equal(mvcc_applied_index(f.files.store), 0);
+    assert_int_equal(count_entries(f.dir.member_path, "damaged-store."), 1);
+    assert_int_equal(count_entries(f.dir.wal_path, "damaged-"), 0);
+    fixture_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +286,7 @@ int main(void)
         cmocka_unit_test(one_that_is_left_of_three_refuses_and_says_what),
         cmocka_unit_test(a_log_is_renewed_only_where_others_are),
         cmocka_unit_test(who_is_forced_to_go_on_alone_lives_with_a_bad_record),
+        cmocka_unit_test(members_that_cannot_be_read_are_damage_of_the_store),
         cmocka_unit_test(a_directory_without_a_number_learns_it_from_the_store),
     };
 
