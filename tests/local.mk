@@ -98,7 +98,7 @@ soak: tests/sim/test_sim
 
 # In a build with --enable-planted-bugs: how long each of them lives.
 HUNT_SECONDS = 600
-planted-bugs: tests/sim/test_sim $(raft_tests) tests/scenarios/run
+planted-bugs: tests/sim/test_sim $(raft_tests) test_wal_damage tests/scenarios/run
 	$(srcdir)/tests/sim/hunt tests/sim/test_sim $(HUNT_SECONDS)
 .PHONY: planted-bugs
 dist_noinst_SCRIPTS += tests/sim/hunt
