@@ -298,7 +298,8 @@ int64_t node_tick(struct node *n, int64_t now_ns)
         storage_forget(n);
     }
     space_on_tick(n);
-    node_on_damage(n);
+    if (n->last_status.leader) /* else nobody has it for us now: what we have is worth more than a record of it */
+        node_on_damage(n);
     requests_expire(n);
     transfers_expire(n);
     return n->next_tick_ns < n->earliest_deadline_ns ? n->next_tick_ns : n->earliest_deadline_ns;

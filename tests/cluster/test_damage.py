@@ -281,6 +281,25 @@ def test_the_last_one_of_three_refuses(trio, tmp_path, name):
     assert "set aside" not in log_text(last)
 
 
+def test_who_is_left_alone_keeps_its_store_until_there_are_others(trio):
+    """A record of it is bad. It gives up the rest when somebody is there who has it, too."""
+    left, *others = sorted(trio, key=lambda node: node is trio.leader())
+    for node in others:
+        node.kill9()
+    until(lambda: kv.Status(left.channel()).leader == 0, "an election that nobody wins")
+    damage_record(left)
+    read_damaged(left)
+    read_damaged(left)
+    time.sleep(1)  # ten ticks, in each of which it looks
+    assert left.is_running() and "beginning anew" not in log_text(left)
+    assert not list(member(left).glob("damaged*"))
+    for node in others:
+        node.start()
+    until(lambda: "beginning anew" in log_text(left), "healing")
+    until(lambda: holds(left, 1000), "the records of the others")
+    values_are_right(left)
+
+
 def test_a_survivor_with_a_bad_record_can_be_forced_to_go_on_alone(trio):
     """It lost nothing but that record, whether the damage was noticed before or not."""
     left = trio.followers()[0]
