@@ -83,6 +83,8 @@ static int call(struct memory_disk *d, bool changes)
 
 static void content_resize(struct content *c, size_t len)
 {
+    if (len == c->len)
+        return;
     c->data = mem_resize(c->data, len);
     if (len > c->len)
         memset(c->data + c->len, 0, len - c->len);
