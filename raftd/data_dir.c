@@ -14,6 +14,7 @@
 #include "common/codec.h"
 #include "common/crc32c.h"
 #include "common/rng.h"
+#include "raftd/small_file.h"
 
 #define IDENTITY_MAGIC "RFTIDENT"
 #define IDENTITY_FORMAT 2
@@ -75,13 +76,11 @@ static bool has_entries(const char *path, const char *prefix)
     return found;
 }
 
-/* Temporary name, sync, rename, sync of the directory: it is there whole or not at all. */
 static enum status identity_write(int dir_fd, const struct data_dir *d, struct error *ret_error)
 {
     struct buf b = {0}, state = {0};
+    enum status st;
     uint8_t *p;
-    bool ok;
-    int fd;
 
     members_encode(&d->initial, &state);
     p = buf_reserve(&b, IDENTITY_HEADER_BYTES + buf_len(&state));
@@ -91,14 +90,10 @@ static enum status identity_write(int dir_fd, const struct data_dir *d, struct e
     put_le32(put_le32(p + 8, IDENTITY_FORMAT), crc32c(0, p + 16, IDENTITY_HEADER_BYTES - 16 + buf_len(&state)));
     buf_commit(&b, IDENTITY_HEADER_BYTES + buf_len(&state));
 
-    fd = openat(dir_fd, "identity.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    ok = fd >= 0 && write(fd, b.data, buf_len(&b)) == (ssize_t)buf_len(&b) && fsync(fd) == 0;
-    if (fd >= 0 && close(fd) < 0)
-        ok = false;
-    ok = ok && renameat(dir_fd, "identity.new", dir_fd, "identity") == 0 && fsync(dir_fd) == 0;
+    st = small_file_replace(dir_fd, "identity", b.data, buf_len(&b), ret_error);
     buf_fini(&b);
     buf_fini(&state);
-    return ok ? ST_OK : dir_error(ret_error, ST_IO, "member/identity", "cannot be written");
+    return st;
 }
 
 /* The incarnation stays 0 if an older format has none. */
@@ -128,20 +123,10 @@ static enum status identity_parse(struct data_dir *d, const uint8_t *data, size_
 static enum status identity_read(int dir_fd, struct data_dir *d, struct error *ret_error)
 {
     static uint8_t data[IDENTITY_BYTES_MAX];
-    int fd = openat(dir_fd, "identity", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    ssize_t n;
+    size_t n;
+    enum status st = small_file_read(dir_fd, "identity", data, sizeof data, &n, ret_error);
 
-    if (fd < 0 && errno == ENOENT)
-        return ST_NOT_FOUND;
-    n = fd < 0 ? -1 : read(fd, data, sizeof data);
-    if (n < 0) {
-        enum status st = dir_error(ret_error, ST_IO, "member/identity", "cannot be read");
-        if (fd >= 0)
-            close(fd);
-        return st;
-    }
-    close(fd);
-    return identity_parse(d, data, (size_t)n, ret_error);
+    return st == ST_OK ? identity_parse(d, data, n, ret_error) : st;
 }
 
 enum status data_dir_begin(struct data_dir *d, uint64_t cluster_id, uint64_t member_id, const struct members *initial,

@@ -59,6 +59,7 @@ raftd_raftd_SOURCES = \
 	raftd/met.c raftd/met.h \
 	raftd/roster.c raftd/roster.h \
 	raftd/server.c raftd/server.h \
+	raftd/small_file.c raftd/small_file.h \
 	raftd/storage.c raftd/storage.h \
 	raftd/storage_thread.c raftd/storage_thread.h \
 	raftd/voters.c raftd/voters.h
@@ -72,7 +73,8 @@ TESTS += $(server_tests)
 test_kv_range_SOURCES = tests/unit/test_kv_range.c tests/unit/check.h
 test_kv_range_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_kv_range_LDADD = libnode.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) $(PROTOBUFC_LIBS)
-test_join_SOURCES = tests/unit/test_join.c raftd/join.c raftd/join.h raftd/met.c raftd/met.h tests/unit/check.h
+test_join_SOURCES = tests/unit/test_join.c raftd/join.c raftd/join.h raftd/met.c raftd/met.h raftd/small_file.c raftd/small_file.h \
+	tests/unit/check.h
 test_join_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_join_LDADD = libnode.a libpeer.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
 	$(PROTOBUFC_LIBS) $(NET_LIBS)
@@ -88,7 +90,7 @@ test_snapshot_frame_SOURCES = tests/unit/test_snapshot_frame.c tests/unit/check.
 test_snapshot_frame_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_snapshot_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)
 test_storage_SOURCES = tests/unit/test_storage.c raftd/data_dir.c raftd/data_dir.h raftd/storage.c raftd/storage.h \
-	raftd/voters.c raftd/voters.h tests/unit/check.h
+	raftd/small_file.c raftd/small_file.h raftd/voters.c raftd/voters.h tests/unit/check.h
 test_storage_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_storage_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
 	$(PROTOBUFC_LIBS)
