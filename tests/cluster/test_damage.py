@@ -14,15 +14,6 @@ import servers
 from test_start import refused
 
 FLAGS = ["--memtable-bytes", "65536", "--snapshot-count", "50", "--snapshot-catchup-entries", "20"]
-SECONDS = 20
-
-
-def until(condition, what):
-    deadline = time.monotonic() + SECONDS
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come to pass"
-        time.sleep(0.05)
-    return result
 
 
 def flip(path, offset, mask=0x40):
@@ -85,7 +76,7 @@ def trio(raftd, tmp_path):
     with servers.Cluster(raftd, 3, tmp_path, flags=FLAGS) as cluster:
         write(cluster, 0, 1000)
         for node in cluster:
-            until(lambda node=node: holds(node, 1000), "replication")
+            members.wait_until(lambda node=node: holds(node, 1000), "replication")
         yield cluster
 
 
@@ -168,11 +159,11 @@ def test_it_comes_back_from_the_others(trio, name):
     write(trio, 1000, 100)
     DAMAGES[name](victim)
     victim.start()
-    until(lambda: holds(victim, 1100), "healing")
+    members.wait_until(lambda: holds(victim, 1100), "healing")
     values_are_right(victim)
     assert "set aside" in log_text(victim)
     write(trio, 1100, 100)
-    until(lambda: holds(victim, 1200), "replication")
+    members.wait_until(lambda: holds(victim, 1200), "replication")
     # It counts again: with it and one other the cluster goes on.
     other = next(node for node in trio if node is not victim and node is not trio.leader())
     other.kill9()
@@ -182,7 +173,7 @@ def test_it_comes_back_from_the_others(trio, name):
     other.start()
     write(trio, 1250, 50)
     for node in trio:
-        until(lambda node=node: holds(node, 1300), "the end")
+        members.wait_until(lambda node=node: holds(node, 1300), "the end")
         values_are_right(node)
 
 
@@ -193,9 +184,9 @@ def test_damaged_files_are_kept_but_not_for_ever(trio):
         flip(*somewhere(victim))
         segment_header(victim)
         victim.start()
-        until(lambda: holds(victim, 1000 + i), "healing")
+        members.wait_until(lambda: holds(victim, 1000 + i), "healing")
         write(trio, 1000 + i, 1)
-        until(lambda i=i: holds(victim, 1001 + i) and list(member(victim).glob("store*/*.tdb")), "replication")
+        members.wait_until(lambda i=i: holds(victim, 1001 + i) and list(member(victim).glob("store*/*.tdb")), "replication")
     assert 1 <= len({path.name[:24] for path in (member(victim) / "wal").glob("damaged-*")}) <= 3
     assert 1 <= len(list(member(victim).glob("damaged-store.*"))) <= 3
 
@@ -206,12 +197,12 @@ def test_a_leader_that_finds_its_store_damaged_begins_anew(trio):
     pid = leader.pid
     damage_record(leader)
     read_damaged(leader)
-    until(lambda: "beginning anew" in log_text(leader), "finding it")
-    until(lambda: holds(leader, 1000), "healing")
+    members.wait_until(lambda: "beginning anew" in log_text(leader), "finding it")
+    members.wait_until(lambda: holds(leader, 1000), "healing")
     values_are_right(leader)
     assert leader.is_running() and leader.pid == pid
     write(trio, 1000, 50)
-    until(lambda: holds(leader, 1050), "replication")
+    members.wait_until(lambda: holds(leader, 1050), "replication")
 
 
 def test_a_majority_that_lost_its_log_loses_nothing_in_silence(trio):
@@ -226,7 +217,7 @@ def test_a_majority_that_lost_its_log_loses_nothing_in_silence(trio):
         flip(*first_byte(node))
     for node in nodes:
         node.start(wait=False)
-    until(lambda: all("no votes" in log_text(node) for node in nodes[:2]), "their saying so")
+    members.wait_until(lambda: all("no votes" in log_text(node) for node in nodes[:2]), "their saying so")
     time.sleep(3)
     assert not any(node.is_leader() for node in nodes)
     for node in nodes[:2]:
@@ -236,7 +227,7 @@ def test_a_majority_that_lost_its_log_loses_nothing_in_silence(trio):
         node.start(wait=False)
     trio.wait_ready()
     for node in nodes:
-        until(lambda node=node: holds(node, 1000), "the end")
+        members.wait_until(lambda node=node: holds(node, 1000), "the end")
 
 
 @pytest.mark.parametrize("name", ["a record", "a byte of the log", "the store is missing"])
@@ -249,21 +240,21 @@ def test_a_founder_that_was_alone_heals_once_it_has_others(raftd, tmp_path, name
             new = members.joiner(cluster, joining)
             stack.callback(new.close)
             members.let_in(founder, new)
-            until(lambda new=new: holds(new, 500), "joining")
+            members.wait_until(lambda new=new: holds(new, 500), "joining")
         if name == "a record":
             damage_record(founder)
             read_damaged(founder)
-            until(lambda: "beginning anew" in log_text(founder), "finding it")
+            members.wait_until(lambda: "beginning anew" in log_text(founder), "finding it")
         else:
             founder.kill9()
             DAMAGES[name](founder)
             founder.start()
-        until(lambda: holds(founder, 500), "healing")
+        members.wait_until(lambda: holds(founder, 500), "healing")
         values_are_right(founder)
         assert "set aside" in log_text(founder)
-        until(lambda: members.insist(members.members, founder), "its being a member")
+        members.wait_until(lambda: members.insist(members.members, founder), "its being a member")
         write_to(founder, 500, 50)
-        until(lambda: holds(new, 550) and holds(founder, 550), "replication")
+        members.wait_until(lambda: holds(new, 550) and holds(founder, 550), "replication")
 
 
 @pytest.mark.parametrize("name", ["a byte of the log", "the store is missing"])
@@ -286,7 +277,7 @@ def test_who_is_left_alone_keeps_its_store_until_there_are_others(trio):
     left, *others = sorted(trio, key=lambda node: node is trio.leader())
     for node in others:
         node.kill9()
-    until(lambda: kv.Status(left.channel()).leader == 0, "an election that nobody wins")
+    members.wait_until(lambda: kv.Status(left.channel()).leader == 0, "an election that nobody wins")
     damage_record(left)
     read_damaged(left)
     read_damaged(left)
@@ -295,8 +286,8 @@ def test_who_is_left_alone_keeps_its_store_until_there_are_others(trio):
     assert not list(member(left).glob("damaged*"))
     for node in others:
         node.start()
-    until(lambda: "beginning anew" in log_text(left), "healing")
-    until(lambda: holds(left, 1000), "the records of the others")
+    members.wait_until(lambda: "beginning anew" in log_text(left), "healing")
+    members.wait_until(lambda: holds(left, 1000), "the records of the others")
     values_are_right(left)
 
 
@@ -328,7 +319,7 @@ def test_alone_it_refuses(raftd, tmp_path, name):
         with node.channel() as channel:
             for i in range(500):
                 kv.put(channel, b"key/%06d" % i, b"value of %06d " % i * 20)
-        until(lambda: list(member(node).glob("store/*.tdb")), "a checkpoint")
+        members.wait_until(lambda: list(member(node).glob("store/*.tdb")), "a checkpoint")
         node.stop()
         DAMAGES[name](node)
         before = {path: path.read_bytes() for path in member(node).rglob("*") if path.is_file() and path.name != "spare.tmp"}

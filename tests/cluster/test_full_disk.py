@@ -9,6 +9,7 @@ import disks
 import h2c
 import h2raw
 import kv
+import members
 import pytest
 import servers
 from test_handshake import GREETING, Dialler, Ids, greeting
@@ -17,15 +18,6 @@ ALARM = "/etcdserverpb.Maintenance/Alarm"
 NO_SPACE = (8, "etcdserver: mvcc: database space exceeded")  # RESOURCE_EXHAUSTED
 MIB = 1 << 20
 FLAGS = ["--memtable-bytes", str(4 * MIB)]  # so it is short of space below 2 * (4 + 16) MiB
-SECONDS = 20
-
-
-def until(condition, what):
-    deadline = time.monotonic() + SECONDS
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come to pass"
-        time.sleep(0.05)
-    return result
 
 
 def refusal(node):
@@ -93,8 +85,8 @@ def test_writes_are_refused_before_it_is_full_and_go_on_by_themselves(small):
             kv.put(channel, b"key/%d" % i, b"value %d" % i)
         member_id = kv.Status(channel).member_id
     disk.fill(leave=30 * MIB)
-    until(lambda: is_refused(node), "a refusal")
-    assert until(lambda: alarms(node), "an alarm") == [member_id]
+    members.wait_until(lambda: is_refused(node), "a refusal")
+    assert members.wait_until(lambda: alarms(node), "an alarm") == [member_id]
     disk.fill(leave=0)
     with node.channel() as channel:
         assert len(kv.scan(channel, b"key/")) == 100
@@ -108,8 +100,8 @@ def test_writes_are_refused_before_it_is_full_and_go_on_by_themselves(small):
     node.stop()
     node.start()
     disk.empty()
-    until(lambda: refusal(node) is None, "a write")
-    until(lambda: not alarms(node), "the end of the alarm")
+    members.wait_until(lambda: refusal(node) is None, "a write")
+    members.wait_until(lambda: not alarms(node), "the end of the alarm")
     with node.channel() as channel:
         assert len(kv.scan(channel, b"key/")) == 50
 
@@ -117,12 +109,12 @@ def test_writes_are_refused_before_it_is_full_and_go_on_by_themselves(small):
 def test_an_alarm_that_is_disarmed_comes_again_while_the_disk_is_full(small):
     node, disk = small
     disk.fill(leave=0)
-    member_id = until(lambda: alarms(node), "an alarm")[0]
+    member_id = members.wait_until(lambda: alarms(node), "an alarm")[0]
     with node.channel() as channel:
         answer = h2c.parse(channel.call(ALARM, h2c.field(1, 2) + h2c.field(2, member_id) + h2c.field(3, 1)))
     assert h2c.parse(answer[2][0]) == {1: [member_id], 2: [1]}
     assert is_refused(node)
-    assert until(lambda: alarms(node), "the alarm again") == [member_id]
+    assert members.wait_until(lambda: alarms(node), "the alarm again") == [member_id]
 
 
 def test_writes_fill_the_disk_themselves(small):
@@ -158,12 +150,12 @@ def test_a_checkpoint_without_space_waits_for_it(small):
     node.kill9()
     node.start()
     disk.empty()
-    until(lambda: refusal(node) is None, "a write")
+    members.wait_until(lambda: refusal(node) is None, "a write")
     with node.channel() as channel:
         assert len(kv.scan(channel, b"fill/", page=50)) >= written
         for i in range(100):
             kv.put(channel, b"more/%d" % i, value)
-    until(lambda: list((node.data_dir / "member" / "store").glob("*.tdb")), "a checkpoint")
+    members.wait_until(lambda: list((node.data_dir / "member" / "store").glob("*.tdb")), "a checkpoint")
 
 
 def test_a_follower_with_a_full_disk_stops_nobody(raftd, tmp_path, disk_of):
@@ -173,10 +165,10 @@ def test_a_follower_with_a_full_disk_stops_nobody(raftd, tmp_path, disk_of):
     with cluster:
         if cluster.leader() is cluster[0]:  # its neighbours choose another
             cluster[0].pause()
-            until(lambda: cluster.leader(), "another leader")
+            members.wait_until(lambda: cluster.leader(), "another leader")
             cluster[0].resume()
         disk.fill(leave=0)
-        until(lambda: alarms(cluster[1]), "an alarm")
+        members.wait_until(lambda: alarms(cluster[1]), "an alarm")
         leader = cluster.leader()
         with leader.channel() as channel:
             for i in range(800):  # 50 MiB, more than the follower's log has room for
@@ -186,8 +178,8 @@ def test_a_follower_with_a_full_disk_stops_nobody(raftd, tmp_path, disk_of):
             kv.get(channel, b"key/000000", serializable=True)
         disk.empty()
         with cluster[0].channel(30) as channel:
-            until(lambda: kv.get(channel, b"key/000799", serializable=True) == value, "the follower's catching up")
-        until(lambda: not alarms(leader), "the end of the alarm")
+            members.wait_until(lambda: kv.get(channel, b"key/000799", serializable=True) == value, "the follower's catching up")
+        members.wait_until(lambda: not alarms(leader), "the end of the alarm")
         assert refusal(cluster[0]) is None
 
 
@@ -198,12 +190,12 @@ def test_who_is_new_waits_until_it_can_be_written_down(raftd, tmp_path, disk_of)
     with cluster:
         ids = Ids(cluster)
         disk.fill(leave=0)
-        until(lambda: alarms(cluster[1]), "an alarm")
-        until(lambda: disk.free() == 0 or disk.fill(leave=0), "a disk without a block")
+        members.wait_until(lambda: alarms(cluster[1]), "an alarm")
+        members.wait_until(lambda: disk.free() == 0 or disk.fill(leave=0), "a disk without a block")
         stranger = greeting(ids.cluster, 4711, ids.members[0], urls=["http://127.0.0.1:1"])
         with Dialler(cluster[0]) as dialler:
             dialler.send(stranger)
-            until(lambda: "who is new is not heard" in cluster[0].log_path.read_text(), "the reason")
+            members.wait_until(lambda: "who is new is not heard" in cluster[0].log_path.read_text(), "the reason")
         assert cluster[0].is_running()
         disk.empty()
         with Dialler(cluster[0]) as dialler:
@@ -218,14 +210,14 @@ def test_a_leader_with_a_full_disk_gives_the_lead_away(raftd, tmp_path, disk_of)
         leader = cluster.leader()
         full[list(cluster).index(leader)].fill(leave=0)
         others = [node for node in cluster if node is not leader]
-        until(lambda: any(node.is_leader() for node in others), "another leader")
-        until(lambda: all(refusal(node) is None for node in others), "writes")
+        members.wait_until(lambda: any(node.is_leader() for node in others), "another leader")
+        members.wait_until(lambda: all(refusal(node) is None for node in others), "writes")
         assert is_refused(leader)
         second = cluster.leader()
         full[list(cluster).index(second)].fill(leave=0)
-        until(lambda: all(is_refused(node) for node in cluster), "a refusal where no quorum has space")
+        members.wait_until(lambda: all(is_refused(node) for node in cluster), "a refusal where no quorum has space")
         full[list(cluster).index(leader)].empty()
-        until(lambda: refusal(leader) is None, "writes where a quorum has")
+        members.wait_until(lambda: refusal(leader) is None, "writes where a quorum has")
 
 
 def segments(directory):
@@ -246,18 +238,18 @@ def test_a_snapshot_that_finds_no_space_is_gone_on_with_when_there_is_some(raftd
     noise = random.randbytes(MIB)
     with cluster:
         cluster[0].kill9()
-        leader = until(cluster.leader, "a leader")
+        leader = members.wait_until(cluster.leader, "a leader")
         bulk.load(leader, ((b"fill/%06d" % i, noise[i * 7 : i * 7 + 4096]) for i in range(16384)))  # 64 MiB
         cluster[0].start(wait=False)
-        until(lambda: bytes_in(partial) > 8 * MIB, "a part of the snapshot")
+        members.wait_until(lambda: bytes_in(partial) > 8 * MIB, "a part of the snapshot")
         disk.fill(leave=0)
-        until(lambda: "short of space" in cluster[0].log_path.read_text(), "a refusal in words")
+        members.wait_until(lambda: "short of space" in cluster[0].log_path.read_text(), "a refusal in words")
         held = segments(partial)
         assert len(held) > 3 and not (partial.parent / "current").exists()
         time.sleep(5)
         assert segments(partial) == held
         disk.empty()
-        until((partial.parent / "current").exists, "the rest of the snapshot")
+        members.wait_until((partial.parent / "current").exists, "the rest of the snapshot")
         cluster[0].wait_ready()
         assert held.items() <= segments(partial).items()
         with cluster[0].channel(30) as channel:

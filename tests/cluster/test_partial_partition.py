@@ -77,14 +77,7 @@ def heal_and_check(cluster, net, *all_writers):
     cluster.wait_ready()
     for writers in all_writers:
         writers.check(cluster)
-    with cluster[0].channel(CALL_SECONDS) as channel:
-        revision = kv.revision(channel)
-    hashes = set()
-    for node in cluster:
-        with node.channel(CALL_SECONDS) as channel:
-            kv.get(channel, b"up to date?")
-            hashes.add(kv.hash_of(channel, revision))
-    assert len(hashes) == 1
+    assert len(kv.hashes(cluster, CALL_SECONDS)) == 1
 
 
 def numbers(cluster):

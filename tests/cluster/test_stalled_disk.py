@@ -107,14 +107,7 @@ def test_a_leader_whose_disk_stalls_is_followed_by_another(stalling):
             wait_for(lambda: "the disk of the log goes on" in log_of(old, mark), "news of the disk", CALL_SECONDS)
             cluster.wait_ready()
         writers.check(cluster)
-        with cluster[0].channel(CALL_SECONDS) as channel:
-            revision = kv.revision(channel)
-        hashes = set()
-        for node in cluster:
-            with node.channel(CALL_SECONDS) as channel:
-                kv.get(channel, b"up to date?")
-                hashes.add(kv.hash_of(channel, revision))
-        assert len(hashes) == 1
+        assert len(kv.hashes(cluster, CALL_SECONDS)) == 1
 
 
 def test_a_follower_whose_disk_stalls_hurts_nobody(stalling):

@@ -92,3 +92,15 @@ class Status:
         self.member_id = header.get(2, [0])[0]
         self.leader = status.get(4, [0])[0]
         self.term = status.get(6, [0])[0]
+
+
+def hashes(nodes, seconds):
+    """Those of all nodes at one revision, the newest that the first knows, each once it is there: one hash if they are equal."""
+    with nodes[0].channel(seconds) as channel:
+        newest = revision(channel)
+    found = set()
+    for node in nodes:
+        with node.channel(seconds) as channel:
+            get(channel, b"up to date?")
+            found.add(hash_of(channel, newest))
+    return found

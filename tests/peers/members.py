@@ -93,10 +93,12 @@ def let_in(asked, node, learner=False):
 
 
 def wait_until(condition, what, seconds=20):
+    """What the condition is, once it is."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (result := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.05)
+    return result
 
 
 def wait_ended(node, seconds=20):

@@ -9,6 +9,7 @@
 
 #include "raftd/storage.h"
 #include "tests/unit/check.h"
+#include "tests/unit/temp_dir.h"
 
 struct fixture {
     char path[64];
@@ -41,8 +42,8 @@ static void fixture_init(struct fixture *f, unsigned founders)
     char text[] = "http://a:1", *url[] = {text};
     struct members members = {0};
 
-    *f = (struct fixture){.path = "/tmp/test-storage-XXXXXX"};
-    assert_non_null(mkdtemp(f->path));
+    *f = (struct fixture){0};
+    assert_true(temp_dir_make(f->path, sizeof f->path, "storage"));
     for (unsigned i = 1; i <= founders; i++)
         assert_int_equal(members_add(&members, i, "", url, 1), ST_OK);
     fixture_open_dir(f);
