@@ -366,6 +366,32 @@ static void in_a_chain_one_leads_and_leadership_does_not_go_to_and_fro(void **st
     print_message("slowest: %u ticks of %u\n", slowest, 4 * TIMEOUT);
 }
 
+/* 3 - 1 - 2 - 4: the inner ones reach a quorum each, take each other's votes, and would again and again by chance. */
+static void of_two_candidates_that_split_the_votes_the_greater_one_asks_again_first(void **state)
+{
+    unsigned ticks;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        begin(4, seed * 29);
+        all_links_are(false);
+        while (cluster_leader(&c) >= 0)
+            tick();
+        for (unsigned i = 0; i < 2 * TIMEOUT; i++) /* nobody is in a lease any more */
+            tick();
+        link_is(0, 2, true);
+        link_is(0, 1, true);
+        link_is(1, 3, true);
+        raft_campaign(c.nodes[0].raft);
+        raft_campaign(c.nodes[1].raft);
+        for (ticks = 0; cluster_leader(&c) < 0; ticks++)
+            tick();
+        assert_int_equal(cluster_leader(&c), 1);
+        assert_true(ticks <= TIMEOUT);
+        cluster_fini(&c);
+    }
+}
+
 static bool somebody_reaches_a_quorum(void)
 {
     for (unsigned i = 0; i < c.n; i++) {
@@ -384,7 +410,7 @@ static void any_partition_in_which_somebody_reaches_a_quorum_has_a_leader(void *
 
     (void)state;
     slowest = 0;
-    for (uint64_t seed = 1; seed <= 600; seed++) {
+    for (uint64_t seed = 1; seed <= 1500; seed++) {
         unsigned leader = begin(seed % 3 ? 5 : 3, seed * 19);
         if (seed % 2)
             write_behind_the_back_of((leader + 1) % c.n, leader);
@@ -396,13 +422,12 @@ static void any_partition_in_which_somebody_reaches_a_quorum_has_a_leader(void *
             }
         if (somebody_reaches_a_quorum()) {
             runs++;
-            /* Two may stand against each other, as in any network. */
-            assert_true(ticks_until_it_works() <= 6 * TIMEOUT);
+            assert_true(ticks_until_it_works() <= 4 * TIMEOUT);
             check_it_is_quiet();
         }
         cluster_fini(&c);
     }
-    assert_true(runs > 200);
+    assert_true(runs > 1000);
     print_message("slowest: %u ticks, %u runs\n", slowest, runs);
 }
 
@@ -416,6 +441,7 @@ int main(void)
         cmocka_unit_test(an_older_log_replaces_nothing),
         cmocka_unit_test(who_replaces_what_it_told_a_leader_enters_a_later_term),
         cmocka_unit_test(in_a_chain_one_leads_and_leadership_does_not_go_to_and_fro),
+        cmocka_unit_test(of_two_candidates_that_split_the_votes_the_greater_one_asks_again_first),
         cmocka_unit_test(any_partition_in_which_somebody_reaches_a_quorum_has_a_leader),
     };
 
