@@ -57,6 +57,7 @@ raftd_raftd_SOURCES = \
 	raftd/join.c raftd/join.h \
 	raftd/main.c \
 	raftd/met.c raftd/met.h \
+	raftd/publish.c raftd/publish.h \
 	raftd/roster.c raftd/roster.h \
 	raftd/server.c raftd/server.h \
 	raftd/small_file.c raftd/small_file.h \

@@ -17,18 +17,17 @@
 #include "net/grpc_server.h"
 #include "net/loop.h"
 #include "net/socket.h"
-#include "proto/state.pb-c.h"
 #include "raftd/api/api.h"
 #include "raftd/data_dir.h"
 #include "raftd/join.h"
 #include "raftd/node/node.h"
 #include "raftd/peer/peers.h"
+#include "raftd/publish.h"
 #include "raftd/roster.h"
 #include "raftd/storage.h"
 #include "raftd/storage_thread.h"
 
 #define STOP_NS NS_PER_S /* for calls under way, once asked to stop */
-#define PUBLISH_RETRY_NS (1000 * NS_PER_MS)
 #define VOTERS_RETRY_NS NS_PER_S
 #define STALL_REPORT_NS (60 * NS_PER_S)
 #define STALL_WORTH_A_LINE_NS (100 * NS_PER_MS)
@@ -44,6 +43,7 @@ struct server {
     struct node *node;
     struct peers *peers;
     struct roster *roster;
+    struct publisher publisher;
     struct api *api;
     struct grpc_server *grpc;
     struct storage_thread *storage;
@@ -51,11 +51,11 @@ struct server {
     unsigned listener_count;
     struct loop_wake *wal_wake;
     struct loop_task run;
-    struct loop_timer tick, publish, stall, stop, end, voters;
+    struct loop_timer tick, stall, stop, end, voters;
     bool ending; /* no member any more */
     int exit_status;
     struct loop_signal *term, *interrupt;
-    bool published, stopping;
+    bool stopping;
     int64_t stall_max_ns; /* the longest turn of the loop */
 };
 
@@ -457,49 +457,9 @@ static void on_no_member(void *arg, int exit_status, int64_t delay_ns, const cha
     loop_timer_set(s->loop, &s->end, loop_now_ns(s->loop) + delay_ns);
 }
 
-/* ---- telling the cluster our name and where our clients connect (etcd: publishV3) ---- */
-
-static void on_published(void *arg, enum status st, struct slice answer)
+static void on_publish_refused(void *arg, enum status why)
 {
-    struct server *s = arg;
-
-    (void)answer;
-    s->published = st == ST_OK;
-    if (st == ST_OTHER_INCARNATION)
-        on_no_member(s, 1, 0, status_text(st));
-    if (s->published)
-        log_info("server", "published this member's name and client URLs name=%s", s->conf->flags.name);
-    else
-        loop_timer_set(s->loop, &s->publish, loop_now_ns(s->loop) + PUBLISH_RETRY_NS);
-}
-
-static void on_publish_time(void *arg)
-{
-    struct server *s = arg;
-    char texts[CONF_URLS_MAX][300], *urls[CONF_URLS_MAX];
-    Raftfs__State__Member m;
-    struct buf b = {0};
-    enum status st;
-    size_t len;
-
-    raftfs__state__member__init(&m);
-    for (unsigned i = 0; i < s->conf->advertise_client.count; i++) {
-        url_format(&s->conf->advertise_client.list[i], texts[i], sizeof texts[i]);
-        urls[i] = texts[i];
-    }
-    m.id = s->dir.member_id;
-    m.incarnation = s->dir.incarnation;
-    m.name = (char *)(uintptr_t)s->conf->flags.name;
-    m.client_urls = urls;
-    m.n_client_urls = s->conf->advertise_client.count;
-    len = raftfs__state__member__get_packed_size(&m);
-    raftfs__state__member__pack(&m, buf_reserve(&b, len));
-    buf_commit(&b, len);
-    st = node_propose(s->node, COMMAND_MEMBER_PUBLISH, buf_slice(&b), INT64_MAX, on_published, s, NULL);
-    buf_fini(&b);
-    if (st != ST_OK)
-        loop_timer_set(s->loop, &s->publish, loop_now_ns(s->loop) + PUBLISH_RETRY_NS);
-    run_soon(s);
+    on_no_member(arg, 1, 0, status_text(why));
 }
 
 /* ---- opening ---- */
@@ -675,7 +635,6 @@ static void start_timers(struct server *s)
 {
     loop_task_init(&s->run, LOOP_WORK, on_run, s);
     loop_timer_init(&s->tick, on_tick, s);
-    loop_timer_init(&s->publish, on_publish_time, s);
     loop_timer_init(&s->stall, on_stall_time, s);
     loop_timer_init(&s->stop, on_no_clients, s);
     loop_timer_init(&s->end, on_no_clients, s);
@@ -752,7 +711,15 @@ int server_run(struct server *s)
         log_info("server", "ready to serve client requests url=%s", text);
     }
     loop_timer_set(s->loop, &s->tick, loop_now_ns(s->loop));
-    loop_timer_set(s->loop, &s->publish, loop_now_ns(s->loop));
+    s->publisher = (struct publisher){.loop = s->loop,
+                                      .node = s->node,
+                                      .conf = s->conf,
+                                      .member_id = s->dir.member_id,
+                                      .incarnation = s->dir.incarnation,
+                                      .work_fn = node_work_fn,
+                                      .refused_fn = on_publish_refused,
+                                      .arg = s};
+    publisher_start(&s->publisher);
     loop_timer_set(s->loop, &s->stall, loop_now_ns(s->loop) + STALL_REPORT_NS);
     run_soon(s);
     loop_run_once(s->loop, 0); /* what the log held is applied here: nobody waits yet, and it is no stall */
@@ -770,7 +737,7 @@ void server_close(struct server *s)
     for (unsigned i = 0; i < s->listener_count; i++)
         listener_close(s->listeners[i]);
     loop_timer_cancel(s->loop, &s->tick);
-    loop_timer_cancel(s->loop, &s->publish);
+    publisher_stop(&s->publisher);
     loop_timer_cancel(s->loop, &s->stall);
     loop_timer_cancel(s->loop, &s->stop);
     loop_timer_cancel(s->loop, &s->end);
