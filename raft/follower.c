@@ -87,13 +87,10 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
 
 void raft_on_heartbeat(struct raft *r, const struct raft_message *m)
 {
-    struct raft_message *answer;
-
     raft_commit_to(r, m->commit);
     if (m->hint_index > r->everywhere)
         r->everywhere = m->hint_index;
-    answer = raft_emit(r, &r->out, RAFT_MSG_HEARTBEAT_RESPONSE, m->from);
-    answer->context = m->context;
+    raft_answer_heartbeat(r, m->from, m->context);
 }
 
 bool raft_wants_snapshot(const struct raft *r, raft_index index, raft_term term)

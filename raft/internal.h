@@ -103,6 +103,7 @@ struct progress {
     enum raft_progress_state state;
     bool paused;            /* RAFT_PROBE: one append is out, wait for its answer or a heartbeat's */
     bool active;            /* heard from in the last election_ticks */
+    bool unfit;             /* it said last that it could not take the lead */
     unsigned silent;        /* ticks since then, of a leader */
     raft_index lacks;       /* RAFT_PROBE: it said that it does not hold this entry of ours; 0: none */
     raft_index sent_commit; /* the newest commit index that an append carried */
@@ -262,6 +263,11 @@ void raft_on_heartbeat(struct raft *r, const struct raft_message *m);
 void raft_on_snapshot(struct raft *r, const struct raft_message *m);
 
 /* transfer.c */
+/* The leader is told to count on this voter as an heir, or not to. */
+void raft_answer_heartbeat(struct raft *r, raft_id to, uint64_t context);
+void raft_on_timeout_now(struct raft *r, const struct raft_message *m);
+/* It says whether it could lead. */
+void raft_note_fitness(struct raft *r, struct progress *p, const struct raft_message *m);
 /* They came while leadership goes: for whoever has it next. ST_TOO_MANY_REQUESTS. */
 enum status raft_keep_proposals(struct raft *r, struct raft_entry *const *entries, size_t count);
 /* Is it known who leads now? There they go. */

@@ -296,6 +296,7 @@ void raft_on_heartbeat_response(struct raft *r, const struct raft_message *m)
         return;
     p = &r->progress[slot];
     raft_progress_heard(p);
+    raft_note_fitness(r, p, m);
     if (!PLANTED(probe_never_repeated))
         p->paused = false;
     /* It lives, but an answer was lost: let one append through, its answer tells where the follower stands. */

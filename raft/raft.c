@@ -201,7 +201,7 @@ enum status raft_step(struct raft *r, const struct raft_message *m)
         return ST_OK;
     if (m->type == RAFT_MSG_PROPOSE || m->type == RAFT_MSG_READ_INDEX || m->type == RAFT_MSG_TRANSFER_LEADER)
         return on_request(r, m);
-    if (r->unfit && (m->type == RAFT_MSG_PRE_VOTE || m->type == RAFT_MSG_TIMEOUT_NOW))
+    if (r->unfit && m->type == RAFT_MSG_PRE_VOTE)
         return ST_OK; /* a vote itself needs no refusal: it leaves when it is durable */
     if (m->term > r->term && !enter_newer_term(r, m))
         return ST_OK;
@@ -234,8 +234,7 @@ enum status raft_step(struct raft *r, const struct raft_message *m)
             raft_add_read_state(r, m->context, m->index);
         break;
     case RAFT_MSG_TIMEOUT_NOW:
-        if (r->role == RAFT_FOLLOWER && m->from == r->leader)
-            raft_start_election(r, false, true);
+        raft_on_timeout_now(r, m);
         break;
     case RAFT_MSG_PULL:
         raft_on_pull(r, m);
@@ -429,7 +428,7 @@ enum status raft_get_progress(const struct raft *r, raft_id id, struct raft_prog
         return ST_NOT_FOUND;
     p = &r->progress[slot];
     *ret_progress = (struct raft_progress){
-        id == r->options.id ? r->log.stored : p->match, p->next, p->state, p->inflight_count, p->active};
+        id == r->options.id ? r->log.stored : p->match, p->next, p->state, p->inflight_count, p->active, p->unfit};
     return ST_OK;
 }
 

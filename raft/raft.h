@@ -135,7 +135,7 @@ enum raft_message_type {
     RAFT_MSG_VOTE_RESPONSE = 6,        /* reject: commit, with hint_term the term of that entry */
     RAFT_MSG_SNAPSHOT = 7,             /* leader -> follower: a snapshot at (index, log_term) or later follows by other means */
     RAFT_MSG_HEARTBEAT = 8,            /* commit; context: a ReadIndex round, 0 none */
-    RAFT_MSG_HEARTBEAT_RESPONSE = 9,   /* context */
+    RAFT_MSG_HEARTBEAT_RESPONSE = 9,   /* context; reject: this voter could not take the lead now. Answers a refused TIMEOUT_NOW, too */
     RAFT_MSG_TRANSFER_LEADER = 13,     /* follower -> leader: context is the transferee */
     RAFT_MSG_TIMEOUT_NOW = 14,         /* leader -> transferee: campaign at once */
     RAFT_MSG_READ_INDEX = 15,          /* follower -> leader: context as the follower chose it */
@@ -200,8 +200,9 @@ enum status raft_propose(struct raft *r, struct raft_entry *const *entries, size
 enum status raft_read_index(struct raft *r, uint64_t context) MUST_CHECK;
 
 /*
- * Give leadership to the voter `to` (thesis 3.10); proposals are refused until it took over or T ticks passed, and those of
- * followers kept for whoever leads then. A follower asks its leader to. ST_NO_LEADER: nobody to ask; ST_NOT_FOUND: no member; ST_BAD_ARGUMENT: a learner.
+ * Give leadership to the voter `to` (thesis 3.10); proposals are refused until it took over, said that it cannot, or T ticks passed, and
+ * those of followers kept for whoever leads then. A follower asks its leader to. ST_NO_LEADER: nobody to ask; ST_NOT_FOUND: no member;
+ * ST_BAD_ARGUMENT: a learner.
  */
 enum status raft_transfer_leader(struct raft *r, raft_id to) MUST_CHECK;
 
@@ -298,6 +299,7 @@ struct raft_progress {
     enum raft_progress_state state;
     unsigned inflight;
     bool active; /* heard from in the last election_ticks */
+    bool unfit;  /* it said last that it could not take the lead */
 };
 enum status raft_get_progress(const struct raft *r, raft_id id, struct raft_progress *ret_progress);
 

@@ -30,6 +30,38 @@ enum status raft_transfer_leader(struct raft *r, raft_id to)
     return ST_OK;
 }
 
+/*
+ * A voter that could not campaign says so with every answer to a heartbeat, and when it is told to: its leader chooses another, or
+ * goes on leading at once. (A learner is no heir anyway.)
+ */
+void raft_answer_heartbeat(struct raft *r, raft_id to, uint64_t context)
+{
+    struct raft_message *answer = raft_emit(r, &r->out, RAFT_MSG_HEARTBEAT_RESPONSE, to);
+
+    answer->context = context;
+    answer->reject = raft_conf_is_voter(&r->conf, r->options.id) && !raft_may_campaign(r);
+}
+
+void raft_on_timeout_now(struct raft *r, const struct raft_message *m)
+{
+    if (r->role != RAFT_FOLLOWER || m->from != r->leader)
+        return;
+    if (raft_may_campaign(r))
+        raft_start_election(r, false, true);
+    else
+        raft_answer_heartbeat(r, m->from, 0);
+}
+
+/* What it said before it had our whole log was no answer to what we told it then. */
+void raft_note_fitness(struct raft *r, struct progress *p, const struct raft_message *m)
+{
+    p->unfit = m->reject;
+    if (!m->reject || m->from != r->transferee || p->match != raft_log_last(&r->log))
+        return;
+    raft_trace(r, "%llx cannot hand over to %llx, and leads on", (unsigned long long)r->options.id, (unsigned long long)m->from);
+    r->transferee = 0;
+}
+
 enum status raft_keep_proposals(struct raft *r, struct raft_entry *const *entries, size_t count)
 {
     size_t bytes = r->kept_bytes;

@@ -56,6 +56,7 @@ struct server {
     int exit_status;
     struct loop_signal *term, *interrupt;
     bool stopping;
+    int64_t hand_over_until_ns; /* then it stops all the same */
     int64_t stall_max_ns; /* the longest turn of the loop */
 };
 
@@ -381,6 +382,8 @@ static void drain(struct server *s)
         loop_stop(s->loop);
 }
 
+static bool hand_over(struct server *s);
+
 static void on_handed_over(void *arg, enum status st, struct slice answer)
 {
     struct server *s = arg;
@@ -388,6 +391,8 @@ static void on_handed_over(void *arg, enum status st, struct slice answer)
     (void)answer;
     if (st == ST_STOPPED)
         return; /* we are asked again, and end at once */
+    if (st == ST_TIMEOUT_TRANSFER && hand_over(s))
+        return;
     if (st == ST_OK)
         log_notice("server", "leadership was handed over");
     else
@@ -395,13 +400,16 @@ static void on_handed_over(void *arg, enum status st, struct slice answer)
     drain(s);
 }
 
-/* A leader first lets another lead, who does so at once: nobody waits for an election. At most an election timeout (etcd). */
+/*
+ * A leader first lets another lead, who does so at once: nobody waits for an election. If that one cannot, the next one. At most an
+ * election timeout (etcd) for all of them.
+ */
 static bool hand_over(struct server *s)
 {
     uint64_t heir = node_heir(s->node);
-    int64_t deadline = loop_now_ns(s->loop) + s->conf->flags.election_ms * NS_PER_MS;
 
-    if (!heir || node_transfer_leader(s->node, heir, deadline, on_handed_over, s, NULL) != ST_OK)
+    if (!heir || loop_now_ns(s->loop) >= s->hand_over_until_ns ||
+        node_transfer_leader(s->node, heir, s->hand_over_until_ns, on_handed_over, s, NULL) != ST_OK)
         return false;
     log_notice("server", "handing leadership over peer=%" PRIx64, heir);
     run_soon(s);
@@ -417,6 +425,7 @@ static void on_signal(void *arg)
         return;
     }
     s->stopping = true;
+    s->hand_over_until_ns = loop_now_ns(s->loop) + s->conf->flags.election_ms * NS_PER_MS;
     log_info("server", "asked to stop clients=%u", grpc_server_conns(s->grpc));
     if (!hand_over(s))
         drain(s);

@@ -130,6 +130,8 @@ void requests_expire(struct node *n);
 void requests_on_new_leader(struct node *n);
 
 /* node/transfer.c: changes of leader; at the end of every run, and with every tick */
+/* We lead; would this other member, as far as is known: it is there, follows our log, and did not say that it cannot? */
+bool transfer_could_lead(const struct node *n, raft_id id, raft_index *ret_match);
 void transfers_run(struct node *n);
 void transfers_expire(struct node *n);
 

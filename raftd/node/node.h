@@ -155,7 +155,10 @@ enum status node_read(struct node *n, int64_t deadline_ns, node_done_fn done_fn,
  */
 enum status node_transfer_leader(struct node *n, uint64_t to, int64_t deadline_ns, node_done_fn done_fn, void *arg,
                                  struct node_request **ret_request) MUST_CHECK;
-/* Who would lead soonest after this leader: the voter that is there and holds the most of the log. 0: nobody, or it does not lead. */
+/*
+ * Who would lead soonest after this leader: of the voters that are there and could (one that recovers, or whose disk stalls, cannot) the
+ * one that holds the most of the log; one that is short of space only if all are. 0: nobody, or it does not lead.
+ */
 uint64_t node_heir(const struct node *n);
 
 /*

@@ -199,19 +199,33 @@ static void ask_for_alarm(struct node *n)
         n->alarm_asked = true;
 }
 
-/* The lead to one who has space, in turn, if there are enough of them for the cluster to go on. */
+/* In turn: the best of them may be one that the others do not elect. 0: nobody could lead now. */
+static raft_id next_heir(struct node *n)
+{
+    const struct raft_conf *c = &n->members.conf;
+    raft_index match;
+
+    for (unsigned i = 0; i < c->voter_count; i++) {
+        n->next_leader = (n->next_leader + 1) % c->voter_count;
+        if (with_space(n, &c->voters[n->next_leader], 1) && transfer_could_lead(n, c->voters[n->next_leader], &match))
+            return c->voters[n->next_leader];
+    }
+    return 0;
+}
+
+/* The lead to one who has space, if there are enough of them for the cluster to go on. If that one cannot, another at once. */
 static void give_lead_away(struct node *n)
 {
     const struct member *me = members_find(&n->members, n->options.member_id);
-    const struct raft_conf *c = &n->members.conf;
+    struct raft_status st;
+    raft_id heir;
 
-    if (!n->is_short || n->last_status.role != RAFT_LEADER || !me || !me->no_space || !quorum_has_space(n))
+    raft_get_status(n->raft, &st);
+    if (!n->is_short || st.role != RAFT_LEADER || st.transferee || !me || !me->no_space || !quorum_has_space(n))
         return;
-    do
-        n->next_leader = (n->next_leader + 1) % c->voter_count;
-    while (!with_space(n, &c->voters[n->next_leader], 1));
-    if (raft_transfer_leader(n->raft, c->voters[n->next_leader]) != ST_OK)
-        return; /* one is under way, or that one cannot lead: another in a second */
+    heir = next_heir(n);
+    if (heir && raft_transfer_leader(n->raft, heir) != ST_OK)
+        return; /* no voter of the core's yet: another with the next tick */
 }
 
 void space_on_starved_seal(struct node *n, struct mvcc_seal *seal, const char *why)
@@ -241,9 +255,9 @@ void space_on_tick(struct node *n)
 {
     set_short(n, why_short(n));
     ask_for_alarm(n);
+    give_lead_away(n);
     if (n->now_ns < n->space_retry_at_ns)
         return;
     n->space_retry_at_ns = n->now_ns + RETRY_NS;
     retry_seal(n);
-    give_lead_away(n);
 }

@@ -37,11 +37,11 @@ static void give_up_leadership(struct node *n)
     raft_get_status(n->raft, &st);
     if (st.role != RAFT_LEADER || !others_can_lead(n))
         return;
-    /* One try with an heir, who leads at once; half an election timeout is enough for that. */
-    if (n->stalled_ticks == n->options.election_ticks && heir && raft_transfer_leader(n->raft, heir) == ST_OK)
+    /* Half an election timeout is enough for an heir, who leads at once, or says that it cannot: then another. */
+    if (n->stalled_ticks < n->options.election_ticks + n->options.election_ticks / 2 &&
+        (st.transferee || (heir && raft_transfer_leader(n->raft, heir) == ST_OK)))
         return;
-    if (n->stalled_ticks >= n->options.election_ticks + n->options.election_ticks / 2 || !heir)
-        raft_step_down(n->raft);
+    raft_step_down(n->raft);
 }
 
 static void tell(struct node *n, bool stalls)

@@ -27,20 +27,35 @@ enum status node_transfer_leader(struct node *n, uint64_t to, int64_t deadline_n
     return ST_OK;
 }
 
+bool transfer_could_lead(const struct node *n, raft_id id, raft_index *ret_match)
+{
+    struct raft_progress p;
+
+    if (id == n->options.member_id || raft_get_progress(n->raft, id, &p) != ST_OK)
+        return false;
+    if (!p.active || p.unfit || p.state != RAFT_REPLICATE)
+        return false;
+    *ret_match = p.match;
+    return true;
+}
+
 uint64_t node_heir(const struct node *n)
 {
     const struct raft_conf *conf = raft_get_conf(n->raft);
+    bool best_has_space = false;
+    raft_index most = 0, match;
     raft_id best = 0;
-    raft_index most = 0;
 
     for (unsigned i = 0; i < conf->voter_count; i++) {
-        struct raft_progress p;
-        if (conf->voters[i] == n->options.member_id || raft_get_progress(n->raft, conf->voters[i], &p) != ST_OK)
+        const struct member *m = members_look_up(&n->members, conf->voters[i]);
+        bool has_space = m && !m->no_space;
+        if (!transfer_could_lead(n, conf->voters[i], &match))
             continue;
-        if (!p.active || p.state != RAFT_REPLICATE || p.match <= most)
+        if (best && (has_space != best_has_space ? best_has_space : match <= most))
             continue;
         best = conf->voters[i];
-        most = p.match;
+        best_has_space = has_space;
+        most = match;
     }
     return best;
 }

@@ -175,6 +175,15 @@ static void do_step_down(struct env *e, const struct command *c, const char *inp
         raft_step_down(n->raft);
 }
 
+static void do_set_unfit(struct env *e, const struct command *c, const char *input)
+{
+    struct node *n = node_arg(e, c, 0);
+
+    (void)input;
+    if (n)
+        raft_set_unfit(n->raft, c->arg_count > 1 && !strcmp(c->args[1].key, "true"));
+}
+
 static void do_unreachable(struct env *e, const struct command *c, const char *input)
 {
     struct node *n = node_arg(e, c, 0), *other = node_arg(e, c, 1);
@@ -573,6 +582,7 @@ static const struct {
     {"restart", do_restart},
     {"send-snapshot", do_send_snapshot},
     {"set-randomized-election-timeout", do_set_timeout},
+    {"set-unfit", do_set_unfit},
     {"stabilize", do_stabilize},
     {"status", do_status},
     {"step-down", do_step_down},

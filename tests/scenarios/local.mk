@@ -57,4 +57,5 @@ EXTRA_DIST += tests/scenarios/README.md \
 	tests/scenarios/transfer_aborted.txt \
 	tests/scenarios/transfer_lagging.txt \
 	tests/scenarios/transfer_refused.txt \
+	tests/scenarios/transfer_unfit.txt \
 	tests/scenarios/vote_survives_crash.txt

@@ -14,6 +14,15 @@ static void answer(enum raft_message_type type, uint64_t from, raft_term term, r
     node_run(node);
 }
 
+/* "I could not take the lead now." */
+static void answer_unfit(uint64_t from)
+{
+    struct raft_message m = {.type = RAFT_MSG_HEARTBEAT_RESPONSE, .from = from, .to = 1, .term = 1, .reject = true};
+
+    node_step(node, &m);
+    node_run(node);
+}
+
 static struct raft_status status(void)
 {
     struct raft_status st;
@@ -160,6 +169,60 @@ static void the_heir_is_there_and_has_the_most(void **state)
     close_node();
 }
 
+static void the_heir_could_lead(void **state)
+{
+    struct wish w;
+
+    (void)state;
+    open_node(3, UINT64_MAX, false);
+    lead();
+    assert_int_equal(node_propose(node, COMMAND_PUT, slice_of("\x0a\x01k", 3), INT64_MAX, on_done, &(struct wish){0}, NULL),
+                     ST_OK);
+    node_run(node);
+    answer(RAFT_MSG_APPEND_RESPONSE, 3, 1, 2);
+    answer_unfit(3); /* with every answer to a heartbeat: it has the most, and is not chosen */
+    assert_int_equal(node_heir(node), 2);
+    answer_unfit(2);
+    assert_int_equal(node_heir(node), 0);
+    answer(RAFT_MSG_HEARTBEAT_RESPONSE, 3, 1, 0);
+    assert_int_equal(node_heir(node), 3);
+    /* It became unfit after its last answer: it says so when it is told to lead, and who waits hears of it. */
+    assert_int_equal(wish(&w, 3, INT64_MAX), ST_OK);
+    node_run(node);
+    assert_int_equal(sent_of(RAFT_MSG_TIMEOUT_NOW), 1);
+    assert_int_equal(w.ended, 0);
+    answer_unfit(3);
+    assert_true(w.ended == 1 && w.status == ST_TIMEOUT_TRANSFER);
+    assert_int_equal(status().transferee, 0);
+    assert_int_equal(status().role, RAFT_LEADER);
+    close_node();
+}
+
+/* What a member that runs out of space says to all. */
+static void raise_no_space(uint64_t id)
+{
+    uint8_t bytes[] = {0x08, 0x01, 0x10, (uint8_t)id, 0x18, 0x01}; /* ACTIVATE, of that member, NOSPACE */
+
+    assert_int_equal(node_propose(node, COMMAND_ALARM, slice_of(bytes, sizeof bytes), INT64_MAX, on_done, &(struct wish){0}, NULL),
+                     ST_OK);
+    node_run(node);
+    answer(RAFT_MSG_APPEND_RESPONSE, 2, 1, status().last);
+    answer(RAFT_MSG_APPEND_RESPONSE, 3, 1, status().last);
+}
+
+static void an_heir_short_of_space_is_the_last_choice(void **state)
+{
+    (void)state;
+    open_node(3, UINT64_MAX, false);
+    lead();
+    assert_int_equal(node_heir(node), 2);
+    raise_no_space(2);
+    assert_int_equal(node_heir(node), 3);
+    raise_no_space(3);
+    assert_int_equal(node_heir(node), 2);
+    close_node();
+}
+
 /* ---- a disk that stalls ---- */
 
 /* Does all there is, and the member hears of it. */
@@ -232,6 +295,38 @@ static void a_leader_whose_disk_stalls_hands_over_within_an_election_timeout(voi
     node_step(node, &vote);
     node_run(node);
     assert_int_equal(status().role, RAFT_FOLLOWER);
+    disk_works();
+    close_node();
+}
+
+static uint64_t last_heir(void)
+{
+    for (unsigned i = sent_count; i > 0; i--)
+        if (sent[i - 1].type == RAFT_MSG_TIMEOUT_NOW)
+            return sent[i - 1].to;
+    return 0;
+}
+
+static void an_heir_that_cannot_makes_room_for_the_next(void **state)
+{
+    struct wish w;
+
+    (void)state;
+    lead_on_a_stepped_disk(3);
+    assert_int_equal(put(&w, 1), ST_OK);
+    node_run(node);
+    answer(RAFT_MSG_APPEND_RESPONSE, 3, 1, 2);
+    answer(RAFT_MSG_APPEND_RESPONSE, 2, 1, 2);
+    pass_heard(110);
+    assert_int_equal(sent_of(RAFT_MSG_TIMEOUT_NOW), 1);
+    assert_int_equal(last_heir(), 2);
+    answer_unfit(2);
+    pass(10);
+    assert_int_equal(sent_of(RAFT_MSG_TIMEOUT_NOW), 2);
+    assert_int_equal(last_heir(), 3);
+    answer_unfit(3);
+    pass(10);
+    assert_int_equal(status().role, RAFT_FOLLOWER); /* nobody is left to ask */
     disk_works();
     close_node();
 }
@@ -430,6 +525,31 @@ static void no_more_bytes_wait_for_a_leader_than_may(void **state)
     close_node();
 }
 
+/* ---- no space ---- */
+
+static void a_leader_without_space_gives_the_lead_to_one_that_can_take_it(void **state)
+{
+    (void)state;
+    segment_bytes = 4 << 20;
+    space_low_bytes = 1 << 20;
+    open_node(3, UINT64_MAX, false);
+    lead();
+    answer_unfit(2);
+    memory_disk_set_size(disk, 4 << 20);
+    for (int i = 0; i < 5; i++) {
+        pass(10);
+        answer(RAFT_MSG_APPEND_RESPONSE, 3, 1, status().last); /* its alarm */
+    }
+    assert_int_equal(last_heir(), 3);
+    /* That one cannot, either, and the first one can by now. */
+    answer(RAFT_MSG_APPEND_RESPONSE, 2, 1, status().last);
+    answer(RAFT_MSG_HEARTBEAT_RESPONSE, 2, 1, 0);
+    answer_unfit(3);
+    pass(10);
+    assert_int_equal(last_heir(), 2);
+    close_node();
+}
+
 /* ---- changes of members that others ask for ---- */
 
 /* Whoever asked is waiting for it; no deadline is to tell what is known at once. */
@@ -469,6 +589,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_asks_for_one_that_does_not_lead_hears_of_that, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_wait_for_another_leader_than_may, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_heir_is_there_and_has_the_most, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_heir_could_lead, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_heir_short_of_space_is_the_last_choice, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_heir_that_cannot_makes_room_for_the_next, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_leader_without_space_gives_the_lead_to_one_that_can_take_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_leader_whose_disk_stalls_hands_over_within_an_election_timeout, set_up, tear_down),
         cmocka_unit_test_setup_teardown(with_nobody_to_hand_over_to_it_steps_down_within_two_and_stays_down, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_slow_disk_that_gets_something_done_is_no_stall, set_up, tear_down),

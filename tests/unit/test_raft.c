@@ -285,6 +285,26 @@ static unsigned propose_into_a_transfer(bool cut_heir, unsigned *ret_heir)
     return leader;
 }
 
+static void an_heir_that_cannot_lead_is_not_waited_for(void **state)
+{
+    unsigned leader, heir;
+
+    (void)state;
+    cluster_init(&c, 3, 43);
+    leader = propose_into_a_transfer(false, &heir);
+    raft_set_unfit(c.nodes[heir].raft, true);
+    assert_int_equal(cluster_status(&c, leader).transferee, heir + 1);
+    cluster_settle(&c); /* without a tick */
+    assert_int_equal(cluster_leader(&c), (int)leader);
+    assert_int_equal(cluster_status(&c, leader).transferee, 0);
+    assert_int_equal(c.committed_last, 2); /* its no-op, and what it had kept for the heir */
+    raft_set_unfit(c.nodes[heir].raft, false);
+    assert_int_equal(raft_transfer_leader(c.nodes[leader].raft, heir + 1), ST_OK);
+    cluster_settle(&c);
+    assert_int_equal(cluster_leader(&c), (int)heir);
+    cluster_fini(&c);
+}
+
 static void a_proposal_that_meets_a_transfer_is_the_next_leaders_once(void **state)
 {
     unsigned heir;
@@ -748,6 +768,7 @@ int main(void)
         cmocka_unit_test(leadership_can_be_handed_over),
         cmocka_unit_test(a_forwarded_proposal_that_arrives_twice_is_appended_once),
         cmocka_unit_test(a_late_proposal_of_an_older_term_is_not_appended),
+        cmocka_unit_test(an_heir_that_cannot_lead_is_not_waited_for),
         cmocka_unit_test(a_proposal_that_meets_a_transfer_is_the_next_leaders_once),
         cmocka_unit_test(a_proposal_that_comes_just_after_its_leader_went_is_the_next_ones_once),
         cmocka_unit_test(a_proposal_kept_for_a_transfer_that_fails_is_appended_after_all),

@@ -47,6 +47,40 @@ static void one_that_lost_its_log_catches_up_and_counts_again(void **state)
     cluster_fini(&c);
 }
 
+/* Else it would be chosen as an heir, and an election would be lost. */
+static void one_that_lost_its_log_says_that_it_cannot_lead(void **state)
+{
+    struct raft_progress p;
+    unsigned lost;
+
+    (void)state;
+    cluster_init(&c, 3, 7);
+    cluster_elect(&c);
+    lost = ((unsigned)cluster_leader(&c) + 1) % 3;
+    propose_some(3);
+    cluster_lose_log(&c, lost);
+    cluster_restart(&c, lost);
+    for (int round = 0; round < 100; round++) { /* heartbeats, and none of the log */
+        for (unsigned i = 0; i < 3; i++)
+            raft_tick(c.nodes[i].raft);
+        for (unsigned i = 0; i < 3; i++)
+            cluster_run(&c, i, true);
+        for (size_t i = 0; i < c.pool_count;)
+            if (c.pool[i].type == RAFT_MSG_APPEND && c.pool[i].to == lost + 1)
+                cluster_drop(&c, i);
+            else
+                cluster_deliver(&c, i, false);
+    }
+    assert_true(cluster_status(&c, lost).recovering);
+    assert_int_equal(raft_get_progress(c.nodes[cluster_leader(&c)].raft, lost + 1, &p), ST_OK);
+    assert_true(p.active && p.unfit);
+    cluster_tick_all(&c, 20);
+    assert_false(cluster_status(&c, lost).recovering);
+    assert_int_equal(raft_get_progress(c.nodes[cluster_leader(&c)].raft, lost + 1, &p), ST_OK);
+    assert_false(p.unfit);
+    cluster_fini(&c);
+}
+
 /* A committed entry that one of two holders forgets: the third, who never had it, must not be elected with that one's vote. */
 static void who_forgot_an_entry_elects_nobody_who_lacks_it(void **state)
 {
@@ -218,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_that_lost_its_log_catches_up_and_counts_again),
+        cmocka_unit_test(one_that_lost_its_log_says_that_it_cannot_lead),
         cmocka_unit_test(who_forgot_an_entry_elects_nobody_who_lacks_it),
         cmocka_unit_test(what_was_acknowledged_before_does_not_count_after),
         cmocka_unit_test(a_majority_that_lost_its_log_elects_nobody),
