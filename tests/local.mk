@@ -76,6 +76,7 @@ tests_sim_test_sim_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 tests_sim_test_sim_SOURCES = \
 	raftd/peer/frame.c raftd/peer/frame.h \
 	tests/sim/client.c \
+	tests/sim/core_rules.c tests/sim/core_rules.h \
 	tests/sim/fault.c \
 	tests/sim/history.c tests/sim/history.h \
 	tests/sim/member.c tests/sim/member.h \

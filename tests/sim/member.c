@@ -98,7 +98,9 @@ static void step(struct sim_member *m, const struct raft_message *message)
     struct raft_status before, after;
 
     node_get_raft_status(m->node, &before);
+    core_rules_on_receive(&m->shared->rules.core, m->number, message);
     node_step(m->node, message);
+    core_rules_on_stepped(&m->shared->rules.core, m->number, message);
     node_get_raft_status(m->node, &after);
     SIM_CHECK(message->type != RAFT_MSG_PRE_VOTE || before.hard.term == after.hard.term,
               "a pre-vote moves member %u from term %llu to %llu", m->number, (unsigned long long)before.hard.term,
@@ -117,7 +119,7 @@ static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t 
         return;
     SIM_CHECK(frame_next(slice_of(bytes, len), PEER_FRAME_BYTES_MAX, &payload, &frame_len) == ST_OK && frame_len == len,
               "a frame does not come back as it was");
-    rules_on_heard(m, from + 1);
+    core_rules_on_heard(&m->shared->rules.core, number, from + 1);
     if (frame_kind(payload) == FRAME_SNAPSHOT) {
         SIM_CHECK(frame_decode_snapshot(payload, &snapshot) == ST_OK, "nor what is said about a snapshot");
         node_on_snapshot_message(m->node, &snapshot);
@@ -411,6 +413,7 @@ void member_crash(struct sim_member *m, enum member_end how)
 
     sim_trace(s, "%u crashes (%d), applied %llu", m->number, (int)how, (unsigned long long)mvcc_applied_index(m->store));
     m->up = false;
+    rules_on_end(m);
     s->crashes++;
     m->dying = true;
     if (how == MEMBER_POWER_CUT_WRITING && !setjmp(m->on_failure)) {
@@ -474,6 +477,7 @@ void member_world_init(struct member_world *s, struct world *w, unsigned founder
     *s = (struct member_world){.world = w, .count = founders + others, .founders = founders, .tick_ns = 20 * NS_PER_MS,
                                .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX,
                                .snapshot_count = UINT64_MAX / 4, .window_bytes_max = SIZE_MAX, .snapshot_chunk_bytes = 4096};
+    rules_init(&s->rules);
     w->deliver_fn = on_message;
     w->deliver_arg = s;
     for (unsigned i = 0; i < s->count; i++) {

@@ -44,13 +44,7 @@ struct sim_member {
     jmp_buf on_failure;
     /* of this life, for the rules */
     raft_index checkpoint; /* of its store, durable */
-    raft_index checked_commit, elected_commit;
-    raft_term checked_leader_term;
     mvcc_rev checked_revision;
-    enum raft_role checked_role;
-    raft_term checked_term;
-    struct raft_conf checked_conf, ran_conf;
-    unsigned led_ticks, silent_ticks[WORLD_NODES_MAX];
 };
 
 /* What all members must agree on. */

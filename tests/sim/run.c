@@ -191,7 +191,7 @@ static void finish_run(struct run *run)
     uint32_t hash;
 
     rest(run, "healing");
-    rules_compare_logs(&run->members);
+    core_rules_compare_logs(&run->members.rules.core);
     check_service(run);
     hash = hash_of(some_member(run, (unsigned)rng_below(&run->world.rng, run->members.count)), "after the last writes");
     for (unsigned i = 0; i < run->members.count; i++)
@@ -235,7 +235,7 @@ static struct run_result result_of(const struct run *run)
                            .crashes = s->crashes,
                            .seals = s->seals,
                            .snapshots = s->snapshots,
-                           .elections = s->rules.elections,
+                           .elections = s->rules.core.elections,
                            .virtual_ns = run->world.now_ns,
                            .trace = run->world.trace};
 
