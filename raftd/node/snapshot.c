@@ -50,7 +50,8 @@ struct snapshot_sender {
     bool ended; /* the END is out */
     bool sent; /* something, since the last tick */
     unsigned silent_ticks, stalled_ticks, pause_ticks;
-    unsigned rest_ticks; /* owed to those who write */
+    unsigned rest_ticks;  /* owed to those who write */
+    unsigned quiet_ticks; /* in which nobody's write ended */
     uint64_t bytes;      /* sent */
     uint64_t applied_begin, applied; /* node's bytes_applied: when it began; at the last tick */
     TAILQ_ENTRY(snapshot_sender) link;
@@ -155,6 +156,7 @@ static void sender_start(struct node *n, struct snapshot_sender *s)
     s->transfer = rng_next(&n->rng) | 1;
     sender_aim(n, s);
     s->applied_begin = s->applied = n->bytes_applied;
+    s->quiet_ticks = n->options.election_ticks;
     tell(n, "sending", s, NULL);
     chunk_finish(n, s, SNAPSHOT_OFFER);
 }
@@ -359,15 +361,17 @@ void snapshots_on_unreachable(struct node *n, raft_id id)
 }
 
 /*
- * While clients write, the transfer rests for as long as it kept members and disks busy: so writes get half of their time at least. A
- * chunk counts until its answer comes, which is when the receiver's disk is done with it. If they write so much that the end would run
- * away, it does not rest.
+ * While clients write, the transfer rests for as long as it kept members and disks busy: so writes get half of their time at least. That
+ * no write ended within a tick does not say that nobody writes: it may be what held them up. A chunk counts until its answer comes,
+ * which is when the receiver's disk is done with it. If they write so much that the end would run away, it does not rest.
  */
 static void sender_take_rest(struct node *n, struct snapshot_sender *s)
 {
-    bool was_busy = s->sent || s->answered < s->next, others_write = n->bytes_applied != s->applied;
+    bool was_busy = s->sent || s->answered < s->next, others_write;
     bool leads = s->bytes >= RESTING_LEAD * (n->bytes_applied - s->applied_begin);
 
+    s->quiet_ticks = n->bytes_applied == s->applied ? s->quiet_ticks + 1 : 0;
+    others_write = s->quiet_ticks < n->options.election_ticks;
     s->sent = false;
     s->applied = n->bytes_applied;
     if (!leads)
