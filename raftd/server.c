@@ -36,10 +36,9 @@ struct server {
     const struct conf *conf;
     struct loop *loop;
     struct data_dir dir;
-    struct storage files; /* as they were opened; later ones: */
-    struct mvcc *store;
     struct disk *disk;
-    struct wal *wal;
+    struct storage files; /* as they were opened; later: */
+    struct mvcc *store;
     struct node *node;
     struct peers *peers;
     struct roster *roster;
@@ -111,14 +110,14 @@ static void fail(void *arg, const char *text)
 static void node_damaged_fn(void *arg)
 {
     struct server *s = arg;
-    struct error error, what;
+    struct error error;
+    enum status st = storage_on_damage(&s->files, s->store, &error);
 
-    if (!storage_can_heal(&s->files))
+    if (st == ST_OK)
         return;
-    mvcc_get_damage(s->store, &what);
-    if (data_dir_note_damage(&s->dir, what.text, &error) != ST_OK)
+    if (st != ST_CORRUPT)
         fail(s, error.text);
-    log_error("server", "a record of the store is damaged; beginning anew why=\"%s\"", what.text);
+    log_error("server", "a record of the store is damaged; beginning anew why=\"%s\"", error.text);
     execv("/proc/self/exe", s->conf->argv);
     fail(s, "a record of the store is damaged, and the program cannot be started again");
 }
@@ -479,28 +478,32 @@ static struct mvcc_options store_options(const struct server *s)
                                 .seal_entries = SEAL_ENTRIES_MAX};
 }
 
-static void take_files(struct server *s)
+static void storage_tell_fn(void *arg, enum log_level level, const char *what, const char *why)
 {
-    s->store = s->files.store;
-    s->disk = s->files.disk;
-    s->wal = s->files.wal;
+    (void)arg;
+    log_write(level, "server", "%s why=\"%s\"", what, why);
 }
 
 static enum status open_storage(struct server *s, struct error *ret_error)
 {
-    enum status st;
+    enum status st = disk_posix_open(s->dir.wal_path, &s->disk, ret_error);
 
+    if (st != ST_OK)
+        return st;
     s->files = (struct storage){.dir = &s->dir,
                                 .alone = s->conf->flags.force_new_cluster,
                                 .store_options = store_options(s),
-                                .wal_options = {.cluster_id = s->dir.cluster_id,
+                                .wal_options = {.disk = s->disk,
+                                                .cluster_id = s->dir.cluster_id,
                                                 .member_id = s->dir.member_id,
                                                 .segment_bytes = WAL_SEGMENT_BYTES,
                                                 .wake_fn = wal_wake_fn,
                                                 .fail_fn = fail,
-                                                .arg = s}};
+                                                .arg = s},
+                                .tell_fn = storage_tell_fn,
+                                .arg = s};
     st = storage_open(&s->files, ret_error);
-    take_files(s);
+    s->store = s->files.store;
     if (st != ST_OK)
         return st;
     keep_voters(s); /* what the store told */
@@ -516,10 +519,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .cluster_id = s->dir.cluster_id,
         .member_id = s->dir.member_id,
         .initial = &s->dir.initial,
-        .store = s->store,
         .store_options = store_options(s),
-        .dir = &s->files.store_dir,
-        .wal = s->wal,
         .tick_ns = f->heartbeat_ms * NS_PER_MS,
         .election_ticks = (unsigned)(f->election_ms / f->heartbeat_ms),
         .message_bytes_max = RAFT_MESSAGE_BYTES_MAX,
@@ -556,16 +556,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .arg = s,
     };
 
-    struct error why;
-    enum status st = node_new(&o, &s->node, &why);
-
-    if (st == ST_CORRUPT) { /* of the log: what the store says of the members was read before */
-        st = storage_renew_log(&s->files, &why, ret_error);
-        take_files(s);
-        o.wal = s->wal;
-        return st == ST_OK ? node_new(&o, &s->node, ret_error) : st;
-    }
-    return st == ST_OK ? ST_OK : error_set(ret_error, st, "%s", why.text);
+    return storage_open_node(&s->files, &o, &s->node, ret_error);
 }
 
 static enum status open_peers(struct server *s, struct error *ret_error)
@@ -690,9 +681,6 @@ enum status server_open(const struct conf *conf, struct server **ret_server, str
                               "removed for good");
     if (st == ST_OK)
         st = open_node(s, ret_error);
-    /* Not before the log is there: a birth that is cut short begins again. And before anything is promised. */
-    if (st == ST_OK)
-        st = data_dir_log_begun(&s->dir, ret_error);
     if (st == ST_OK)
         st = open_peers(s, ret_error);
     if (st == ST_OK)
@@ -754,7 +742,7 @@ void server_close(struct server *s)
     loop_task_cancel(s->loop, &s->run);
     storage_thread_stop(s->storage);
     /* The log first: what was proposed is written; then those who wait are told that the outcome is open. */
-    wal_close(s->wal);
+    wal_close(s->files.wal);
     grpc_server_free(s->grpc);
     api_free(s->api);
     node_free(s->node);

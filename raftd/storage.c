@@ -4,8 +4,6 @@
 
 #include <inttypes.h>
 
-#include "common/log.h"
-
 bool storage_can_heal(const struct storage *s)
 {
     return !s->alone && s->dir->voters.count >= HEALING_MEMBERS_MIN;
@@ -60,7 +58,7 @@ static enum status heal_store(struct storage *s, struct error *ret_error)
 {
     enum status st;
 
-    log_error("server", "the store is damaged, set aside; the others have what it held why=\"%s\"", ret_error->text);
+    s->tell_fn(s->arg, LOG_ERROR, "the store is damaged, set aside; the others have what it held", ret_error->text);
     st = store_dir_set_aside(&s->store_dir, s->dir->member_path, s->store_options.no_sync, ret_error);
     if (st == ST_OK)
         st = data_dir_forget_damage(s->dir, ret_error);
@@ -82,7 +80,8 @@ static enum status open_log(struct storage *s, const struct mvcc_checkpoint *che
     return st;
 }
 
-enum status storage_renew_log(struct storage *s, const struct error *why, struct error *ret_error)
+/* In the words of `why`: a new log, or ST_CORRUPT and the same words. */
+static enum status renew_log(struct storage *s, const struct error *why, struct error *ret_error)
 {
     struct mvcc_checkpoint checkpoint;
     struct error cause = *why;
@@ -92,7 +91,7 @@ enum status storage_renew_log(struct storage *s, const struct error *why, struct
     if (!storage_can_heal(s))
         return error_set(ret_error, ST_CORRUPT, "%s", cause.text);
     mvcc_get_checkpoint(s->store, &checkpoint);
-    log_error("server", "the log is damaged, set aside; no votes until the leader has sent what it held why=\"%s\"", cause.text);
+    s->tell_fn(s->arg, LOG_ERROR, "the log is damaged, set aside; no votes until the leader has sent what it held", cause.text);
     return wal_open_anew(&s->wal_options, checkpoint.applied_index, checkpoint.applied_term, &s->wal, ret_error);
 }
 
@@ -116,7 +115,7 @@ static enum status live_with_damage(struct storage *s, struct error *ret_error)
     if (!s->dir->has_damage)
         return ST_OK;
     data_dir_get_damage(s->dir, &found);
-    log_warning("server", "a record of the store is damaged, and nobody has it: reads of it fail, proceeding why=\"%s\"", found.text);
+    s->tell_fn(s->arg, LOG_WARNING, "a record of the store is damaged, and nobody has it: reads of it fail, proceeding", found.text);
     return data_dir_forget_damage(s->dir, ret_error);
 }
 
@@ -132,16 +131,53 @@ enum status storage_open(struct storage *s, struct error *ret_error)
         st = open_store(s, &cause);
     if (st == ST_CORRUPT && storage_can_heal(s))
         st = heal_store(s, &cause);
-    if (st == ST_OK)
-        st = disk_posix_open(s->dir->wal_path, &s->disk, &cause);
     if (st == ST_OK) {
-        s->wal_options.disk = s->disk;
         mvcc_get_checkpoint(s->store, &checkpoint);
         st = open_log(s, &checkpoint, &cause);
         if (st == ST_CORRUPT)
-            return storage_renew_log(s, &cause, ret_error);
+            return renew_log(s, &cause, ret_error);
     }
     if (st == ST_OK && s->alone)
         st = live_with_damage(s, &cause);
     return st == ST_OK ? ST_OK : error_set(ret_error, st, "%s", cause.text);
+}
+
+enum status storage_open_node(struct storage *s, struct node_options *o, struct node **ret_node, struct error *ret_error)
+{
+    struct node *node = NULL;
+    struct error why = {0};
+    enum status st;
+
+    o->store = s->store;
+    o->dir = &s->store_dir;
+    o->wal = s->wal;
+    st = node_new(o, &node, &why);
+    if (st == ST_CORRUPT) { /* of the log: what the store says of the members was read before */
+        st = renew_log(s, &why, ret_error);
+        o->wal = s->wal;
+        if (st != ST_OK)
+            return st;
+        st = node_new(o, &node, &why);
+    }
+    /* Not before the log is there: a birth that is cut short begins again. And before anything is promised. */
+    if (st == ST_OK)
+        st = data_dir_log_begun(s->dir, &why);
+    if (st != ST_OK) {
+        node_free(node);
+        return error_set(ret_error, st, "%s", why.text);
+    }
+    *ret_node = node;
+    return ST_OK;
+}
+
+enum status storage_on_damage(struct storage *s, const struct mvcc *store, struct error *ret_error)
+{
+    enum status st;
+    struct error what;
+
+    if (!storage_can_heal(s))
+        return ST_OK;
+    mvcc_get_damage(store, &what);
+    st = data_dir_note_damage(s->dir, what.text, ret_error);
+    return st == ST_OK ? error_set(ret_error, ST_CORRUPT, "%s", what.text) : st;
 }

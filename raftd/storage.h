@@ -10,9 +10,11 @@
 #ifndef RAFTD_STORAGE_H
 #define RAFTD_STORAGE_H
 
+#include "common/log.h"
 #include "mvcc/mvcc.h"
 #include "mvcc/store_dir.h"
 #include "raftd/data_dir.h"
+#include "raftd/node/node.h"
 #include "raftd/wal/wal.h"
 
 #define HEALING_MEMBERS_MIN 3u /* with fewer, no leader can be elected without the one that lost its log */
@@ -21,17 +23,27 @@ struct storage {
     struct data_dir *dir;             /* the caller's, as are: */
     bool alone;                        /* there are no others, whatever the store says: --force-new-cluster */
     struct mvcc_options store_options; /* dir: not looked at */
-    struct wal_options wal_options;    /* disk: not looked at */
+    struct wal_options wal_options;
+    /* What was done about damage, and why (log line). */
+    void (*tell_fn)(void *arg, enum log_level level, const char *what, const char *why);
+    void *arg;
     /* what is opened; the caller's to close, also what is there after a failure */
     struct store_dir store_dir;
     struct mvcc *store;
-    struct disk *disk;
-    struct wal *wal; /* not started */
+    struct wal *wal; /* not started before there is a node */
 };
 
 enum status storage_open(struct storage *s, struct error *ret_error) MUST_CHECK;
-/* The node found that log and store do not belong together, in the words of `why`: a new log, or ST_CORRUPT and the same words. */
-enum status storage_renew_log(struct storage *s, const struct error *why, struct error *ret_error) MUST_CHECK;
+/*
+ * The member on what storage_open opened, which goes into the options: store, dir and log. If log and store do not belong together, with
+ * a new log, or ST_CORRUPT and the node's words. From here on the log's absence is damage.
+ */
+enum status storage_open_node(struct storage *s, struct node_options *o, struct node **ret_node, struct error *ret_error) MUST_CHECK;
+/*
+ * While it runs, a record was found damaged: noted for the next start, which is to come at once: ST_CORRUPT, and which one. ST_OK: the
+ * others could not give it back. ST_IO: it could not be noted.
+ */
+enum status storage_on_damage(struct storage *s, const struct mvcc *store, struct error *ret_error) MUST_CHECK;
 /* Can this member get back from others what is lost? */
 bool storage_can_heal(const struct storage *s);
 

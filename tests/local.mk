@@ -74,9 +74,14 @@ check_PROGRAMS += tests/sim/test_sim
 TESTS += tests/sim/test_sim
 tests_sim_test_sim_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 tests_sim_test_sim_SOURCES = \
+	raftd/data_dir.c raftd/data_dir.h \
 	raftd/peer/frame.c raftd/peer/frame.h \
+	raftd/small_file.c raftd/small_file.h \
+	raftd/storage.c raftd/storage.h \
+	raftd/voters.c raftd/voters.h \
 	tests/sim/client.c \
 	tests/sim/core_rules.c tests/sim/core_rules.h \
+	tests/sim/damage.c tests/sim/damage.h \
 	tests/sim/fault.c \
 	tests/sim/history.c tests/sim/history.h \
 	tests/sim/member.c tests/sim/member.h \

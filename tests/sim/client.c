@@ -60,25 +60,32 @@ static void take_kvs(struct op *op, const Etcdserverpb__RangeResponse *r)
     }
 }
 
-/* The store as it is on that member now. */
-static void read_here(struct client *c, struct op *op)
+/* The store as it is on that member now. Damage is found and refused, never answered. */
+static enum op_state read_here(struct client *c, struct op *op)
 {
     Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
     Etcdserverpb__RangeResponse *r;
     char from[] = "k", to[] = "l";
     struct kv_header h;
     struct buf out = {0};
+    enum status st;
 
     request.key = (ProtobufCBinaryData){1, (uint8_t *)from};
     request.range_end = (ProtobufCBinaryData){1, (uint8_t *)to};
     node_get_header(c->member->node, &h);
-    SIM_CHECK(kv_range(c->member->store, &h, &request, &out) == ST_OK, "a range fails");
+    st = kv_range(c->member->store, &h, &request, &out);
+    if (st == ST_CORRUPT && damage_is_open(c->member)) {
+        buf_fini(&out);
+        return OP_REFUSED;
+    }
+    SIM_CHECK(st == ST_OK, "a range fails: %s", status_text(st));
     r = etcdserverpb__range_response__unpack(NULL, buf_len(&out), out.data + out.start);
     SIM_CHECK(r && r->header && (size_t)r->count == r->n_kvs, "a range's answer");
     take_kvs(op, r);
     memcpy(c->last_rev, op->seen_rev, sizeof c->last_rev);
     etcdserverpb__range_response__free_unpacked(r, NULL);
     buf_fini(&out);
+    return OP_DONE;
 }
 
 static void on_read(void *arg, enum status st, struct slice answer)
@@ -86,9 +93,7 @@ static void on_read(void *arg, enum status st, struct slice answer)
     struct client *c = arg;
 
     (void)answer;
-    if (st == ST_OK)
-        read_here(c, &c->run->history.ops[c->op]);
-    finish(c, state_of(st));
+    finish(c, st == ST_OK ? read_here(c, &c->run->history.ops[c->op]) : state_of(st));
 }
 
 static void take_answer(struct op *op, struct slice answer)
@@ -207,8 +212,7 @@ void client_begin(struct client *c, struct sim_member *m, enum op_kind kind)
     op->other = (op->key + 1) % SIM_KEYS;
     op->expected = c->last_rev[op->key];
     if (kind == OP_READ_LOCAL) {
-        read_here(c, op);
-        finish(c, OP_DONE);
+        finish(c, read_here(c, op));
         return;
     }
     if (kind == OP_READ) {

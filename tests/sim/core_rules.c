@@ -53,6 +53,12 @@ static bool holds(const struct raft_log *l, raft_index index, raft_term term)
     return index <= l->snapshot_index || raft_log_term(l, index) == term;
 }
 
+/* Its log does not end in a term yet of which it forgot nothing. */
+static bool has_forgotten(const struct core_watch *w)
+{
+    return w->forgot && raft_log_last_term(&w->core->log) <= w->forgot;
+}
+
 /* ---- the log ---- */
 
 /* State machine safety, and log matching below the commit: an index is one entry, for everybody and for ever. */
@@ -169,8 +175,9 @@ static void check_quorum(const struct core_rules *r, struct core_watch *w, raft_
     w->ran_conf = *c;
     if (core->role != RAFT_LEADER || core->log.commit <= commit_before || !same_conf || core->log.commit <= w->elected_commit)
         return;
+    /* Of one that forgot, what it said before counts: those who elect a leader without it share somebody who has the entry, too. */
     for (unsigned i = 0; i < WORLD_NODES_MAX; i++)
-        holding[i] = !r->watches[i].core || holds(&r->watches[i].core->log, core->log.commit, term);
+        holding[i] = !r->watches[i].core || has_forgotten(&r->watches[i]) || holds(&r->watches[i].core->log, core->log.commit, term);
     SIM_CHECK(core_rules_is_quorum(c, holding),
               "commitment: member %u commits entry %llu of term %llu, and no majority of the voters holds it", w->number,
               NUMBER(core->log.commit), NUMBER(term));
@@ -260,6 +267,16 @@ static void note_vote(struct core_watch *w, raft_term term, raft_id vote)
         return;
     w->voted_in = term;
     w->vote = vote;
+}
+
+/* Who forgot what it promised gives no vote, and asks for none (raft/election.c, raft_is_recovering). */
+static void check_memory(const struct core_watch *w, const struct raft_message *m)
+{
+    bool asks = m->type == RAFT_MSG_VOTE || m->type == RAFT_MSG_PRE_VOTE;
+    bool gives = (m->type == RAFT_MSG_VOTE_RESPONSE || m->type == RAFT_MSG_PRE_VOTE_RESPONSE) && !m->reject;
+
+    SIM_CHECK(!has_forgotten(w) || (!asks && !gives), "votes: member %u forgot what it promised up to term %llu, and votes in term %llu",
+              w->number, NUMBER(w->forgot), NUMBER(m->term));
 }
 
 /* ---- reads: thesis 6.4 ---- */
@@ -372,6 +389,13 @@ void core_rules_on_start(struct core_rules *r, unsigned number, const struct raf
     check_promises(w);
 }
 
+void core_rules_on_lost_log(struct core_rules *r, unsigned number)
+{
+    struct core_watch *w = &r->watches[number];
+
+    w->forgot = w->acked_in > w->voted_in ? w->acked_in : w->voted_in;
+}
+
 void core_rules_on_end(struct core_rules *r, unsigned number)
 {
     r->watches[number].core = NULL;
@@ -441,6 +465,7 @@ void core_rules_on_send(struct core_rules *r, unsigned number, const struct raft
     struct core_watch *w = &r->watches[number];
 
     note_leader(r, w);
+    check_memory(w, m);
     if (m->type == RAFT_MSG_APPEND_RESPONSE && !m->reject)
         note_ack(w, m);
     else if (m->type == RAFT_MSG_VOTE)

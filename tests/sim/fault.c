@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "proto/state.pb-c.h"
+#include "raft/internal.h"
 #include "tests/sim/run.h"
 
 /* ---- crashes ---- */
@@ -33,6 +34,76 @@ static void crash_all(struct run *run, struct sim_member *m)
     (void)m;
     for (unsigned i = 0; i < run->members.count; i++)
         crash(run, &run->members.members[i]);
+}
+
+/* ---- damage: of so few members that a majority of the voters stays whole ---- */
+
+static bool is_voter(const struct raft_conf *c, const struct sim_member *m)
+{
+    return raft_conf_is_voter(c, m->number + 1);
+}
+
+/* Those that are not known to be healed; conf: of the voters. */
+static unsigned count_damaged(struct member_world *s, const struct raft_conf *conf)
+{
+    unsigned sum = 0;
+
+    for (unsigned i = 0; i < s->count; i++) {
+        damage_look(&s->members[i]);
+        sum += damage_is_open(&s->members[i]) && (!conf || is_voter(conf, &s->members[i]));
+    }
+    return sum;
+}
+
+static bool may_be_damaged(struct run *run, struct sim_member *m)
+{
+    struct member_world *s = &run->members;
+    bool changes = s->count != s->founders;
+    const struct sim_member *newest = member_newest(s);
+    const struct raft_conf *c = newest ? &node_members(newest->node)->conf : NULL;
+    unsigned left;
+
+    if (!c || raft_conf_is_joint(c) || (changes && run->world.now_ns < run->changed_ns + 3 * client_wait_ns(run)))
+        return false;
+    if (c->voter_count < HEALING_MEMBERS_MIN) /* it cannot heal, and knows that */
+        return !count_damaged(s, NULL) && m->data.voters.count < HEALING_MEMBERS_MIN;
+    left = c->voter_count - count_damaged(s, c) - (is_voter(c, m) && !damage_is_open(m));
+    /* One change more may be under way. */
+    return changes ? 2 * (left - 1) > c->voter_count - 1 : 2 * left > c->voter_count;
+}
+
+static void damage(struct run *run, struct sim_member *m)
+{
+    if (!may_be_damaged(run, m))
+        return;
+    if (m->up && world_chance(&run->world, 700))
+        crash(run, m);
+    for (int64_t n = world_between(&run->world, 1, 3); n > 0; n--)
+        (void)damage_member(m);
+}
+
+/* Without others that have it, what was damaged comes from a copy. */
+static void mend(struct sim_member *m)
+{
+    bool heals = m->data.voters.count >= HEALING_MEMBERS_MIN;
+
+    damage_look(m);
+    if (!damage_is_open(m) || (m->up && m->life != m->damage.life && (heals || !m->damage.count)))
+        return;
+    if (m->up)
+        member_crash(m, MEMBER_KILLED);
+    if (!heals)
+        damage_undo(m);
+    member_start(m);
+}
+
+bool faults_look_for_damage(struct run *run)
+{
+    struct member_world *s = &run->members;
+
+    for (unsigned i = 0; i < s->count; i++)
+        mend(&s->members[i]);
+    return count_damaged(s, NULL) > 0;
 }
 
 /* ---- time and the network ---- */
@@ -105,6 +176,9 @@ static void change_members(struct run *run, struct sim_member *m)
     change.peer_urls = urls;
     change.peer_url_count = change.kind == MEMBER_REMOVE || change.kind == MEMBER_PROMOTE ? 0 : 1;
     snprintf(url, sizeof url, "http://a.member:%llu", 1000 + (unsigned long long)rng_below(&run->world.rng, 1000));
+    if (count_damaged(&run->members, NULL))
+        return; /* a majority stays: damage and the loss of a healthy member would be two faults */
+    run->changed_ns = run->world.now_ns;
     sim_trace(&run->members, "%u is asked for change %d of %llu", m->number, (int)change.kind, (unsigned long long)change.id - 1);
     if (node_change_members(m->node, &change, member_now(m) + client_wait_ns(run), on_published, NULL, NULL) == ST_OK)
         member_run(m);
@@ -128,6 +202,7 @@ static const struct fault {
 } faults[] = {
     {30, crash},    {10, crash_all}, {20, separate}, {20, join},
     {20, pause_member}, {15, stall_disk}, {10, publish}, {15, change_members}, {5, transfer_leader},
+    {15, damage},
 };
 
 /* Any member, or the one that it hurts most. */

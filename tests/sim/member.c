@@ -2,14 +2,11 @@
 /* Life and death of members. */
 #include "tests/sim/member.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/limits.h"
@@ -19,6 +16,7 @@
 #include "raftd/node/internal.h"
 #include "raftd/peer/frame.h"
 #include "tests/sim/history.h"
+#include "tests/unit/temp_dir.h"
 
 #define ELECTION_TICKS 8
 
@@ -44,6 +42,39 @@ static int64_t world_time(const struct sim_member *m, int64_t member_ns)
 {
     return (member_ns - m->clock_base_ns) / m->clock_percent * 100 + 100;
 }
+
+/* ---- the end that it makes itself ---- */
+
+static void on_return(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
+{
+    struct sim_member *m = &((struct member_world *)arg)->members[number];
+
+    (void)bytes;
+    (void)len;
+    if (!m->up && m->life == life)
+        member_start(m);
+}
+
+/* It found damage and begins anew at once; where nobody else has what it lost, the operator puts it back first. */
+static void ended(struct sim_member *m)
+{
+    struct world *w = m->shared->world;
+    bool heals = storage_can_heal(&m->files);
+
+    member_crash(m, MEMBER_KILLED);
+    if (!heals)
+        damage_undo(m);
+    world_at(w, w->now_ns + 1, on_return, m->shared, m->number, m->life, NULL, 0);
+}
+
+/* In whatever lets a node act: from here, if the node ends its process. */
+#define ENDS_HERE(m)           \
+    do {                       \
+        if (setjmp((m)->on_end)) { \
+            ended(m);          \
+            return;            \
+        }                      \
+    } while (0)
 
 /* ---- events ---- */
 
@@ -71,8 +102,9 @@ static void on_log_step(void *arg, unsigned number, uint64_t life, const uint8_t
         return;
     }
     m->log_step_due = false;
-    if (!wal_step(m->wal))
+    if (!wal_step(m->files.wal))
         return;
+    ENDS_HERE(m);
     node_on_wal(m->node);
     member_run(m);
 }
@@ -84,6 +116,7 @@ static void on_tick(void *arg, unsigned number, uint64_t tick, const uint8_t *by
 
     if (tick != m->tick || !is_for(m, 0, on_tick, tick, bytes, len))
         return;
+    ENDS_HERE(m);
     tick_at = m->node->next_tick_ns;
     next = node_tick(m->node, member_now(m));
     if (m->node->next_tick_ns != tick_at)
@@ -120,6 +153,7 @@ static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t 
     SIM_CHECK(frame_next(slice_of(bytes, len), PEER_FRAME_BYTES_MAX, &payload, &frame_len) == ST_OK && frame_len == len,
               "a frame does not come back as it was");
     core_rules_on_heard(&m->shared->rules.core, number, from + 1);
+    ENDS_HERE(m);
     if (frame_kind(payload) == FRAME_SNAPSHOT) {
         SIM_CHECK(frame_decode_snapshot(payload, &snapshot) == ST_OK, "nor what is said about a snapshot");
         node_on_snapshot_message(m->node, &snapshot);
@@ -159,6 +193,7 @@ static void on_storage_time(void *arg, unsigned number, uint64_t life, const uin
     if (m->work_count)
         storage_soon(m);
     m->shared->seals += work.seal != NULL;
+    ENDS_HERE(m);
     if (work.seal)
         node_on_seal_written(m->node, work.seal, ST_OK, NULL);
     else
@@ -188,6 +223,7 @@ static void on_unreachable(void *arg, unsigned number, uint64_t peer, const uint
 
     if (!is_for(m, 0, on_unreachable, peer, bytes, len))
         return;
+    ENDS_HERE(m);
     node_on_unreachable(m->node, peer + 1);
     member_run(m);
 }
@@ -262,7 +298,44 @@ static void node_fail_fn(void *arg, const char *text)
 {
     struct sim_member *m = arg;
 
-    sim_fail("member %u ends itself: %s", m->number, text);
+    SIM_CHECK(damage_is_open(m), "member %u ends itself: %s", m->number, text);
+    sim_trace(m->shared, "%u ends itself: %s", m->number, text);
+    longjmp(m->on_end, 1);
+}
+
+static void damaged_fn(void *arg)
+{
+    struct sim_member *m = arg;
+    struct error error;
+    enum status st = storage_on_damage(&m->files, m->store, &error);
+
+    SIM_CHECK(damage_is_open(m), "member %u finds damage where there was none: %s", m->number, error.text);
+    if (st == ST_OK)
+        return;
+    SIM_CHECK(st == ST_CORRUPT, "member %u: %s", m->number, error.text);
+    sim_trace(m->shared, "%u begins anew: %s", m->number, error.text);
+    longjmp(m->on_end, 1);
+}
+
+static void voters_fn(void *arg, raft_index index, unsigned count)
+{
+    struct sim_member *m = arg;
+    struct error error;
+
+    voters_note(&m->data.voters, index, count);
+    SIM_CHECK(voters_save(&m->data.voters, m->data.member_fd, &error) == ST_OK, "member %u: %s", m->number, error.text);
+}
+
+/* Done about damage, at a start. */
+static void tell_fn(void *arg, enum log_level level, const char *what, const char *why)
+{
+    struct sim_member *m = arg;
+
+    (void)level;
+    SIM_CHECK(damage_is_open(m), "member %u finds damage where there was none: %s", m->number, why);
+    m->shared->healed_stores += strstr(what, "the store is damaged") != NULL;
+    m->log_is_new |= strstr(what, "the log is damaged") != NULL;
+    sim_trace(m->shared, "%u: %s: %s", m->number, what, why);
 }
 
 static void log_fail_fn(void *arg, const char *text)
@@ -294,10 +367,11 @@ void member_run(struct sim_member *m)
 {
     struct world *w = m->shared->world;
 
+    ENDS_HERE(m);
     rules_before_run(m);
     node_run(m->node);
     rules_on_run(m);
-    if (m->log_step_due || !wal_wants_step(m->wal))
+    if (m->log_step_due || !wal_wants_step(m->files.wal))
         return;
     m->log_step_due = true;
     world_at(w, w->now_ns + (world_chance(w, m->shared->slow_disk) ? world_between(w, NS_PER_MS, 400 * NS_PER_MS) :
@@ -305,34 +379,56 @@ void member_run(struct sim_member *m)
              on_log_step, m->shared, m->number, m->life, NULL, 0);
 }
 
-void member_start(struct sim_member *m)
+/* ---- starting, as raftd does ---- */
+
+static struct mvcc_options store_options(const struct sim_member *m)
+{
+    return (struct mvcc_options){
+        .memtable_bytes = m->shared->memtable_bytes, .seal_entries = m->shared->seal_entries, .no_sync = true};
+}
+
+static enum status open_files(struct sim_member *m, struct error *ret_error)
 {
     struct member_world *s = m->shared;
-    char store_path[STORE_PATH_BYTES];
-    struct mvcc_options store = {
-        .dir = store_path, .memtable_bytes = s->memtable_bytes, .seal_entries = s->seal_entries, .no_sync = true};
-    struct wal_options log = {.disk = m->disk,
-                              .cluster_id = SIM_CLUSTER_ID,
-                              .member_id = m->number + 1,
-                              .segment_bytes = 8192,
-                              .synchronous = true,
-                              .identity_seed = rng_next(&s->world->rng) | 1,
-                              .stepped = true,
-                              .wake_fn = wake_fn,
-                              .fail_fn = log_fail_fn,
-                              .arg = m};
-    struct node_options o = {.cluster_id = SIM_CLUSTER_ID,
-                             .member_id = m->number + 1,
-                             .initial = &s->initial,
+    enum status st = data_dir_open(&m->data, m->dir, rng_next(&s->world->rng), ret_error);
+
+    if (st == ST_OK && m->data.is_new)
+        st = data_dir_begin(&m->data, SIM_CLUSTER_ID, m->number + 1, &s->initial, ret_error);
+    if (st != ST_OK)
+        return st;
+    m->files = (struct storage){.dir = &m->data,
+                                .store_options = store_options(m),
+                                .wal_options = {.disk = m->disk,
+                                                .cluster_id = m->data.cluster_id,
+                                                .member_id = m->data.member_id,
+                                                .segment_bytes = 8192,
+                                                .synchronous = true,
+                                                .identity_seed = rng_next(&s->world->rng) | 1,
+                                                .stepped = true,
+                                                .wake_fn = wake_fn,
+                                                .fail_fn = log_fail_fn,
+                                                .arg = m},
+                                .tell_fn = tell_fn,
+                                .arg = m};
+    st = storage_open(&m->files, ret_error);
+    return st == ST_OK ? voters_save(&m->data.voters, m->data.member_fd, ret_error) : st;
+}
+
+static enum status open_node(struct sim_member *m, struct error *ret_error)
+{
+    struct member_world *s = m->shared;
+    struct node_options o = {.cluster_id = m->data.cluster_id,
+                             .member_id = m->data.member_id,
+                             .initial = &m->data.initial,
                              .tick_ns = s->tick_ns,
                              .election_ticks = ELECTION_TICKS,
                              .message_bytes_max = s->message_bytes_max,
                              .inflight_messages_max = s->inflight_messages_max,
                              .random_seed = rng_next(&s->world->rng),
+                             .now_ns = member_now(m),
                              .limits = {.txn_ops_max = TXN_OPS_MAX},
                              .learners_max = 2,
-                             .store_options = store,
-                             .dir = &m->store_dir,
+                             .store_options = store_options(m),
                              .snapshot_count = s->snapshot_count,
                              .snapshot_catchup = s->snapshot_catchup,
                              .window_bytes_max = s->window_bytes_max,
@@ -345,26 +441,67 @@ void member_start(struct sim_member *m)
                              .job_fn = job_fn,
                              .restored_fn = restored_fn,
                              .changed_fn = changed_fn,
+                             .voters_fn = voters_fn,
+                             .damaged_fn = damaged_fn,
                              .fail_fn = node_fail_fn,
                              .wall_ns_fn = wall_ns_fn,
                              .arg = m};
+    return storage_open_node(&m->files, &o, &m->node, ret_error);
+}
+
+static void close_files(struct sim_member *m)
+{
+    wal_close(m->files.wal);
+    mvcc_close(m->store);
+    data_dir_close(&m->data);
+    m->files = (struct storage){0};
+    m->store = NULL;
+}
+
+static enum status open_member(struct sim_member *m, struct error *ret_error)
+{
+    enum status st = open_files(m, ret_error);
+
+    if (st == ST_OK)
+        st = open_node(m, ret_error);
+    m->store = m->files.store;
+    return st;
+}
+
+/* A log that is broken is never gone on with, and one that is whole never given up. */
+static void check_log(struct sim_member *m)
+{
+    SIM_CHECK(!m->damage.log_is_broken || m->log_is_new, "damage: member %u goes on with a log that is broken", m->number);
+    m->damage.log = m->damage.log_is_broken = false;
+    if (!m->log_is_new)
+        return;
+    core_rules_on_lost_log(&m->shared->rules.core, m->number);
+    m->shared->healed_logs++;
+}
+
+void member_start(struct sim_member *m)
+{
+    struct member_world *s = m->shared;
     struct error error = {0};
-    bool is_new;
+    enum status st;
 
     m->life++;
     m->clock_base_ns = world_between(s->world, 0, 1000 * NS_PER_S); /* another boot */
     m->clock_percent = (unsigned)world_between(s->world, 90, 110);
     m->paused_until_ns = m->disk_stalled_until_ns = 0;
-    m->log_step_due = false;
-    SIM_CHECK(store_dir_open(&m->store_dir, m->dir, true, &error) == ST_OK, "member %u: %s", m->number, error.text);
-    store_dir_name(&m->store_dir, m->store_dir.generation, store_path);
-    SIM_CHECK(mvcc_open(&store, &m->store, &error) == ST_OK, "member %u: %s", m->number, error.text);
-    SIM_CHECK(wal_open(&log, &m->wal, &is_new, &error) == ST_OK, "member %u: %s", m->number, error.text);
-    SIM_CHECK(!is_new || !mvcc_applied_index(m->store), "member %u has lost its log", m->number);
-    o.store = m->store;
-    o.wal = m->wal;
-    o.now_ns = member_now(m);
-    SIM_CHECK(node_new(&o, &m->node, &error) == ST_OK, "member %u: %s", m->number, error.text);
+    m->log_step_due = m->log_is_new = false;
+    st = open_member(m, &error);
+    if (st != ST_OK) {
+        SIM_CHECK(damage_is_open(m) && (m->damage.needs_operator || !storage_can_heal(&m->files)) && *error.text,
+                  "member %u does not start: %s", m->number, error.text);
+        sim_trace(s, "%u does not start: %s", m->number, error.text);
+        s->refused_starts++;
+        close_files(m);
+        damage_undo(m);
+        st = open_member(m, &error);
+        SIM_CHECK(st == ST_OK, "member %u does not start, and has all that it had: %s", m->number, error.text);
+    }
+    check_log(m);
     m->up = true;
     rules_on_start(m);
     sim_trace(s, "%u starts, applied %llu", m->number, (unsigned long long)mvcc_applied_index(m->store));
@@ -387,7 +524,7 @@ static void end_seal(struct sim_member *m, struct member_work *work)
     SIM_CHECK(mvcc_seal_end(m->store, work->seal, &index, &term, &error) == ST_OK, "member %u: %s", m->number, error.text);
     if (!world_chance(m->shared->world, 500))
         return;
-    store_dir_name(&m->store_dir, m->store_dir.generation, dir);
+    store_dir_name(&m->files.store_dir, m->files.store_dir.generation, dir);
     snprintf(from, sizeof from, "%s/%016llx.tdb", dir, sequence);
     snprintf(to, sizeof to, "%s/%016llx.tdb.tmp", dir, sequence);
     SIM_CHECK(rename(from, to) == 0, "%s: %s", from, strerror(errno));
@@ -418,20 +555,19 @@ void member_crash(struct sim_member *m, enum member_end how)
     m->dying = true;
     if (how == MEMBER_POWER_CUT_WRITING && !setjmp(m->on_failure)) {
         memory_disk_fail_at(m->disk, 1 + (unsigned)rng_below(&s->world->rng, 6), EIO);
-        wal_step(m->wal);
+        wal_step(m->files.wal);
     }
     if (how == MEMBER_SYNC_FAILS && !setjmp(m->on_failure)) {
         memory_disk_fail_sync(m->disk);
-        wal_step(m->wal);
+        wal_step(m->files.wal);
         SIM_CHECK(!memory_disk_has_dropped(m->disk), "fail-stop: member %u goes on after a sync failed", m->number);
     }
     left = how == MEMBER_KILLED ? memory_disk_after_kill(m->disk) : memory_disk_after_power_cut(m->disk, &s->world->rng);
     memory_disk_fail_at(m->disk, 0, 0);
     end_storage(m);
     node_free(m->node);
-    mvcc_close(m->store);
     (void)setjmp(m->on_failure); /* a sync that fails is the last: then the log is closed without it */
-    wal_close(m->wal);
+    close_files(m);
     m->dying = false;
     m->disk->ops->free(m->disk);
     m->disk = left;
@@ -439,35 +575,21 @@ void member_crash(struct sim_member *m, enum member_end how)
 
 /* ---- all of them ---- */
 
-bool member_is_in(const struct sim_member *m)
+const struct sim_member *member_newest(const struct member_world *s)
 {
-    const struct member_world *s = m->shared;
     const struct sim_member *newest = NULL;
 
     for (unsigned i = 0; i < s->count; i++)
         if (s->members[i].up && (!newest || mvcc_applied_index(s->members[i].store) > mvcc_applied_index(newest->store)))
             newest = &s->members[i];
-    return newest && members_look_up(node_members(newest->node), m->number + 1);
+    return newest;
 }
 
-static void empty_dir(const char *path)
+bool member_is_in(const struct sim_member *m)
 {
-    DIR *dir = opendir(path);
-    struct dirent *e;
-    struct error error;
+    const struct sim_member *newest = member_newest(m->shared);
 
-    if (!dir)
-        return;
-    while ((e = readdir(dir))) {
-        char name[600];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        snprintf(name, sizeof name, "%s/%s", path, e->d_name);
-        if (unlink(name) < 0)
-            SIM_CHECK(mvcc_remove(name, &error) == ST_OK, "%s", error.text);
-    }
-    closedir(dir);
-    rmdir(path);
+    return newest && members_look_up(node_members(newest->node), m->number + 1);
 }
 
 void member_world_init(struct member_world *s, struct world *w, unsigned founders, unsigned others, const char *dir)
@@ -489,8 +611,7 @@ void member_world_init(struct member_world *s, struct world *w, unsigned founder
         m->tick = i;
         m->disk = memory_disk_new();
         snprintf(m->dir, sizeof m->dir, "%s/%u", dir, i);
-        empty_dir(m->dir);
-        SIM_CHECK(mkdir(m->dir, 0700) == 0, "%s: %s", m->dir, strerror(errno));
+        temp_dir_remove(m->dir);
     }
 }
 
@@ -501,7 +622,7 @@ void member_world_fini(struct member_world *s)
         if (m->up)
             member_crash(m, MEMBER_KILLED);
         m->disk->ops->free(m->disk);
-        empty_dir(m->dir);
+        temp_dir_remove(m->dir);
     }
     members_fini(&s->initial);
     rules_fini(&s->rules);

@@ -6,6 +6,8 @@
 #include <setjmp.h>
 
 #include "raftd/node/node.h"
+#include "raftd/storage.h"
+#include "tests/sim/damage.h"
 #include "tests/sim/rules.h"
 #include "tests/sim/world.h"
 #include "tests/unit/memory_disk.h"
@@ -27,10 +29,10 @@ struct sim_member {
     unsigned number; /* its id is number + 1 */
     bool up;
     uint64_t life; /* events of an earlier life mean nothing */
-    char dir[200];              /* holds its stores */
-    struct store_dir store_dir;
-    struct disk *disk;
-    struct wal *wal;
+    char dir[200];              /* its data directory */
+    struct data_dir data;
+    struct disk *disk;          /* of its log */
+    struct storage files;       /* as they were opened; later: */
     struct mvcc *store;
     struct node *node;
     struct member_work work[MEMBER_WORK_MAX]; /* of the storage thread, in order */
@@ -42,6 +44,9 @@ struct sim_member {
     uint64_t tick; /* of its timer: an older one was replaced */
     bool dying;    /* the log may fail now */
     jmp_buf on_failure;
+    jmp_buf on_end; /* it ends itself */
+    struct damage damage;
+    bool log_is_new; /* of this life: the one before was given up */
     /* of this life, for the rules */
     raft_index checkpoint; /* of its store, durable */
     mvcc_rev checked_revision;
@@ -61,7 +66,7 @@ struct member_world {
     unsigned inflight_messages_max;
     unsigned slow_disk; /* syncs of a thousand that take long */
     bool trace;
-    unsigned seals, crashes, snapshots;
+    unsigned seals, crashes, snapshots, damages, healed_logs, healed_stores, refused_starts;
     struct rules rules;
 };
 
@@ -75,6 +80,8 @@ void member_crash(struct sim_member *m, enum member_end how);
 void member_run(struct sim_member *m);
 /* In the cluster, as who applied most of those that are up knows it. */
 bool member_is_in(const struct sim_member *m);
+/* The one that applied most, of those that are up; NULL: none is. */
+const struct sim_member *member_newest(const struct member_world *s);
 /* Its own monotonic clock. */
 int64_t member_now(const struct sim_member *m);
 

@@ -71,17 +71,20 @@ static void note_checkpoint(struct sim_member *m)
     m->checkpoint = checkpoint.applied_index;
 }
 
-/* What the log would be if the power went now. */
-static struct wal_state durable_log(struct sim_member *m)
+/* What the log would be if the power went now. False: it may be damaged, and says nothing. */
+static bool durable_log(struct sim_member *m, struct wal_state *ret_state)
 {
-    struct disk *d = memory_disk_durable(m->disk);
-    struct wal_state state = {0};
+    struct disk *d = m->damage.log ? NULL : memory_disk_durable(m->disk);
     struct error error = {0};
-    enum status st = wal_read(d, SIM_CLUSTER_ID, m->number + 1, &state, &error);
+    enum status st;
 
+    *ret_state = (struct wal_state){0};
+    if (!d)
+        return false;
+    st = wal_read(d, SIM_CLUSTER_ID, m->number + 1, ret_state, &error);
     SIM_CHECK(st == ST_OK, "durability: after a power cut now, the log of member %u could not be read: %s", m->number, error.text);
     d->ops->free(d);
-    return state;
+    return true;
 }
 
 /* Of what its memory has forgotten the term is not known any more: 0. */
@@ -95,9 +98,11 @@ static bool disk_has(const struct sim_member *m, const struct wal_state *w, raft
 
 static void check_promise(struct sim_member *m, const struct raft_message *message)
 {
-    struct wal_state w = durable_log(m);
     const struct raft_log *l = log_of(m);
+    struct wal_state w;
 
+    if (!durable_log(m, &w))
+        return;
     if (message->type == RAFT_MSG_APPEND_RESPONSE)
         SIM_CHECK(disk_has(m, &w, message->index, raft_log_term(l, message->index)),
                   "durability: member %u says that it holds entry %llu, and its disk does not", m->number, NUMBER(message->index));
@@ -117,8 +122,10 @@ static void check_promise(struct sim_member *m, const struct raft_message *messa
 static void check_stored(struct sim_member *m)
 {
     const struct raft_log *l = log_of(m);
-    struct wal_state w = durable_log(m);
+    struct wal_state w;
 
+    if (!durable_log(m, &w))
+        return;
     SIM_CHECK(disk_has(m, &w, l->stored, raft_log_term(l, l->stored)),
               "durability: member %u takes entry %llu for stored, and its disk does not have it", m->number, NUMBER(l->stored));
     wal_state_fini(&w);
@@ -155,8 +162,9 @@ void rules_on_ack(struct sim_member *m)
         return;
     for (unsigned i = 0; i < m->shared->count; i++) {
         struct sim_member *other = &m->shared->members[i];
-        struct wal_state w = durable_log(other);
-        there[i] = disk_has(other, &w, index, known->term);
+        struct wal_state w;
+        bool may_have_had_it = !durable_log(other, &w) || damage_is_open(other);
+        there[i] = may_have_had_it || disk_has(other, &w, index, known->term);
         wal_state_fini(&w);
     }
     SIM_CHECK(core_rules_is_quorum(&core->conf, there),

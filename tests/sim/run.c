@@ -9,11 +9,14 @@
 
 #define REST_TICKS 1500 /* a healed cluster is at rest within that */
 
+#define HEALING_ROUNDS 6
+#define HEALING_TICKS 20 /* what was found is acted on within that */
+
 /* ---- rest ---- */
 
 static bool is_at_rest(struct run *run)
 {
-    uint64_t applied = 0;
+    const struct sim_member *newest = member_newest(&run->members);
 
     for (unsigned i = 0; i < CLIENTS; i++)
         if (run->clients[i].waiting)
@@ -26,9 +29,7 @@ static bool is_at_rest(struct run *run)
         if (!member_is_in(m))
             continue;
         node_get_raft_status(m->node, &st);
-        if (!applied)
-            applied = st.applied;
-        if (!st.leader || st.applied != st.last || st.applied != applied)
+        if (!st.leader || st.applied != st.last || st.applied != mvcc_applied_index(newest->store))
             return false;
     }
     return true;
@@ -42,10 +43,19 @@ static void tell_state(const struct run *run)
         struct raft_status st = {0};
         if (m->up)
             node_get_raft_status(m->node, &st);
-        fprintf(stderr, "member %u: %s, leader %llu, term %llu, log %llu..%llu, commit %llu, applied %llu, storage jobs %u\n", i,
+        fprintf(stderr, "member %u: %s, leader %llu, term %llu, log %llu..%llu, commit %llu, applied %llu, storage jobs %u%s%s\n", i,
                 m->up ? "up" : "down", (unsigned long long)st.leader, (unsigned long long)st.hard.term, (unsigned long long)st.first,
-                (unsigned long long)st.last, (unsigned long long)st.hard.commit, (unsigned long long)st.applied, m->work_count);
+                (unsigned long long)st.last, (unsigned long long)st.hard.commit, (unsigned long long)st.applied, m->work_count,
+                st.recovering ? ", recovering" : "", damage_is_open(m) ? ", damaged" : "");
     }
+}
+
+static void pass(struct run *run, int64_t ticks)
+{
+    int64_t until = run->world.now_ns + ticks * run->members.tick_ns;
+
+    while (world_step(&run->world, until))
+        ;
 }
 
 static void come_to_rest(struct run *run, const char *when)
@@ -137,9 +147,20 @@ static void set_weather(struct run *run, enum weather weather)
 
 static void rest(struct run *run, const char *when)
 {
+    bool damaged = true;
+
     set_weather(run, WEATHER_REST);
     faults_heal(run);
     come_to_rest(run, when);
+    for (unsigned i = 0; damaged && i < HEALING_ROUNDS; i++) {
+        damaged = faults_look_for_damage(run);
+        if (damaged)
+            pass(run, HEALING_TICKS);
+        come_to_rest(run, "damage");
+    }
+    if (damaged)
+        tell_state(run);
+    SIM_CHECK(!damaged, "what was damaged does not heal after %s", when);
 }
 
 static void live(struct run *run, int64_t ns)
@@ -236,6 +257,10 @@ static struct run_result result_of(const struct run *run)
                            .seals = s->seals,
                            .snapshots = s->snapshots,
                            .elections = s->rules.core.elections,
+                           .damages = s->damages,
+                           .healed_logs = s->healed_logs,
+                           .healed_stores = s->healed_stores,
+                           .refused_starts = s->refused_starts,
                            .virtual_ns = run->world.now_ns,
                            .trace = run->world.trace};
 

@@ -19,6 +19,7 @@
 struct run_result {
     uint64_t operations, done, unknown;
     uint64_t crashes, seals, elections, snapshots;
+    uint64_t damages, healed_logs, healed_stores, refused_starts;
     int64_t virtual_ns;
     uint64_t trace; /* digest of all that happened */
 };
@@ -58,6 +59,7 @@ struct run {
     int64_t think_ns;  /* of a client between two operations, at most */
     int64_t fault_ns;  /* between two faults, at most */
     int64_t outage_ns; /* how long a member stays away, at most */
+    int64_t changed_ns; /* when a change of the members was asked for last */
 };
 
 /* client.c */
@@ -69,6 +71,8 @@ struct buf client_packed(const ProtobufCMessage *m);
 
 /* fault.c */
 void faults_start(struct run *run);
+/* Whatever was damaged is read; who cannot heal gets it back. False: nothing is damaged any more. */
+bool faults_look_for_damage(struct run *run);
 /* Everything is well again: no separations, no losses, everybody up. */
 void faults_heal(struct run *run);
 

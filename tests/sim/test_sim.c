@@ -40,6 +40,9 @@ static void tell(const struct workers_result *r)
            (unsigned long long)r->seeds, (unsigned long long)r->failures, (unsigned long long)r->sum.operations,
            (unsigned long long)r->sum.done, (unsigned long long)r->sum.unknown, (unsigned long long)r->sum.crashes,
            (unsigned long long)r->sum.seals, (unsigned long long)r->sum.snapshots, (unsigned long long)r->sum.elections);
+    printf("%llu damages: %llu logs and %llu stores healed, %llu starts refused\n", (unsigned long long)r->sum.damages,
+           (unsigned long long)r->sum.healed_logs, (unsigned long long)r->sum.healed_stores,
+           (unsigned long long)r->sum.refused_starts);
     printf("%.2f simulated hours in %.1f s (%.1f s of processors): %.0f simulated hours an hour\n", hours, elapsed,
            (double)r->cpu_ns / NS_PER_S, elapsed > 0 ? hours * 3600 / elapsed : 0);
 }

@@ -3,7 +3,6 @@
 #include "tests/sim/workers.h"
 
 #include <dirent.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -51,6 +50,7 @@ void sim_fail(const char *format, ...)
     va_start(args, format);
     vsnprintf(here->failure, sizeof here->failure, format, args);
     va_end(args);
+    fflush(stdout); /* what was told so far */
     fprintf(stderr, "seed %llu: %s\nrepeat with: %s %llu\n", (unsigned long long)here->seed, here->failure, repeat,
             (unsigned long long)here->seed);
     _exit(1);
@@ -79,19 +79,6 @@ void workers_make_dir(char *ret_dir, size_t size)
     }
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
-static void remove_dir(const char *dir)
-{
-    nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 /* ---- a worker ---- */
 
 static void add_result(struct run_result *sum, const struct run_result *r)
@@ -102,6 +89,10 @@ static void add_result(struct run_result *sum, const struct run_result *r)
     sum->crashes += r->crashes;
     sum->seals += r->seals;
     sum->snapshots += r->snapshots;
+    sum->damages += r->damages;
+    sum->healed_logs += r->healed_logs;
+    sum->healed_stores += r->healed_stores;
+    sum->refused_starts += r->refused_starts;
     sum->elections += r->elections;
     sum->virtual_ns += r->virtual_ns;
     sum->trace = sum->trace * 31 + r->trace;
@@ -119,7 +110,7 @@ void workers_run_one(const char *command, uint64_t seed, bool trace, struct run_
     limit_time();
     run_seed(seed, here->dir, trace, ret_result);
     if (own) {
-        remove_dir(here->dir);
+        temp_dir_remove(here->dir);
         *here->dir = '\0';
     }
 }
@@ -251,6 +242,6 @@ void workers_run(const struct workers_options *o, struct workers_result *ret_res
     ret_result->failures = failures;
     ret_result->first_failure = first_failure;
     for (unsigned i = 0; i < o->jobs; i++)
-        remove_dir(shared->slots[i].dir);
+        temp_dir_remove(shared->slots[i].dir);
     munmap(shared, sizeof *shared);
 }

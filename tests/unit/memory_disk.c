@@ -628,6 +628,16 @@ const char *memory_disk_name(const struct disk *d, const char *suffix, unsigned 
     return best;
 }
 
+void memory_disk_damage(struct disk *d, const char *name, uint64_t offset, const void *data, size_t len)
+{
+    struct memory_inode *inode = find(disk_of(d), name)->inode;
+    struct content *both[] = {&inode->seen, &inode->durable};
+
+    for (unsigned i = 0; i < 2; i++)
+        for (size_t k = 0; k < len && offset + k < both[i]->len; k++)
+            both[i]->data[offset + k] = ((const uint8_t *)data)[k];
+}
+
 void memory_disk_cut(struct disk *d, const char *name, size_t len)
 {
     content_resize(&find(disk_of(d), name)->inode->seen, len);

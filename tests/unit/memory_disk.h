@@ -49,6 +49,8 @@ uint64_t memory_disk_unsynced(const struct disk *d);
 
 /* A file's bytes, to look at and to damage; NULL: no such file. */
 uint8_t *memory_disk_bytes(struct disk *d, const char *name, size_t *ret_len);
+/* The disk lies: what is seen and what is durable there is that. */
+void memory_disk_damage(struct disk *d, const char *name, uint64_t offset, const void *data, size_t len);
 /* The n-th file of that suffix in the order of names, or NULL. */
 const char *memory_disk_name(const struct disk *d, const char *suffix, unsigned n);
 void memory_disk_cut(struct disk *d, const char *name, size_t len);

@@ -6,6 +6,7 @@
 #ifndef TESTS_UNIT_TEMP_DIR_H
 #define TESTS_UNIT_TEMP_DIR_H
 
+#include <ftw.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,20 @@ static inline bool temp_dir_make(char *ret_path, size_t size, const char *name)
         place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     len = snprintf(ret_path, size, "%s/raftfs-%s-XXXXXX", place, name);
     return len > 0 && (size_t)len < size && mkdtemp(ret_path);
+}
+
+static inline int temp_dir_remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+/* It and all in it. */
+static inline void temp_dir_remove(const char *path)
+{
+    nftw(path, temp_dir_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 #endif

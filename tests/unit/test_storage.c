@@ -13,6 +13,7 @@
 
 struct fixture {
     char path[64];
+    struct disk *disk;
     struct data_dir dir;
     struct storage files;
     struct error error;
@@ -22,18 +23,29 @@ static void fixture_close(struct fixture *f)
 {
     wal_close(f->files.wal);
     mvcc_close(f->files.store);
-    if (f->files.disk)
-        f->files.disk->ops->free(f->files.disk);
+    if (f->disk)
+        f->disk->ops->free(f->disk);
+    f->disk = NULL;
     data_dir_close(&f->dir);
     f->files = (struct storage){0};
+}
+
+static void tell_fn(void *arg, enum log_level level, const char *what, const char *why)
+{
+    (void)arg;
+    (void)level;
+    (void)what;
+    (void)why;
 }
 
 static void fixture_open_dir(struct fixture *f)
 {
     assert_int_equal(data_dir_open(&f->dir, f->path, 1, &f->error), ST_OK);
+    assert_int_equal(disk_posix_open(f->dir.wal_path, &f->disk, &f->error), ST_OK);
     f->files = (struct storage){.dir = &f->dir,
                                 .store_options = {.memtable_bytes = 1 << 20, .seal_entries = 1000, .no_sync = true},
-                                .wal_options = {.cluster_id = 7, .member_id = 1, .segment_bytes = WAL_SEGMENT_BYTES}};
+                                .wal_options = {.disk = f->disk, .cluster_id = 7, .member_id = 1, .segment_bytes = WAL_SEGMENT_BYTES},
+                                .tell_fn = tell_fn};
 }
 
 /* A member that was born with so many founders, and ended. */
@@ -175,21 +187,6 @@ static void one_that_is_left_of_three_refuses_and_says_what(void **state)
     fixture_fini(&f);
 }
 
-static void a_log_is_renewed_only_where_others_are(void **state)
-{
-    struct error why = {0};
-    struct fixture f;
-
-    (void)state;
-    fixture_init(&f, 3);
-    assert_int_equal(data_dir_log_begun(&f.dir, &f.error), ST_OK);
-    note_voters(&f, 10, 1);
-    error_set(&why, ST_CORRUPT, "the words");
-    assert_int_equal(storage_renew_log(&f.files, &why, &f.error), ST_CORRUPT);
-    assert_string_equal(f.error.text, "the words");
-    fixture_fini(&f);
-}
-
 static void who_is_forced_to_go_on_alone_lives_with_a_bad_record(void **state)
 {
     struct fixture f;
@@ -256,6 +253,30 @@ static unsigned count_entries(const char *path, const char *prefix)
     return count;
 }
 
+static void a_log_that_does_not_reach_the_store_is_refused_where_nobody_else_is(void **state)
+{
+    char text[] = "http://a:1", *url[] = {text};
+    struct members members = {0};
+    struct node_options o = {.cluster_id = 7, .member_id = 1, .tick_ns = 1, .election_ticks = 10};
+    struct node *node = NULL;
+    struct buf b = {0};
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 1);
+    assert_int_equal(members_add(&members, 1, "", url, 1), ST_OK);
+    members_encode(&members, &b);
+    seal(&f, 1, buf_slice(&b));
+    assert_int_equal(storage_open_node(&f.files, &o, &node, &f.error), ST_CORRUPT);
+    assert_non_null(strstr(f.error.text, "log: does not hold entry 1"));
+    assert_null(node);
+    assert_false(f.dir.has_log);
+    assert_int_equal(count_entries(f.dir.wal_path, "damaged-"), 0);
+    buf_fini(&b);
+    members_fini(&members);
+    fixture_fini(&f);
+}
+
 static void members_that_cannot_be_read_are_damage_of_the_store(void **state)
 {
     struct fixture f;
@@ -285,7 +306,7 @@ int main(void)
         cmocka_unit_test(of_a_joint_configuration_the_smaller_half_counts),
         cmocka_unit_test(one_founder_that_has_others_now_heals),
         cmocka_unit_test(one_that_is_left_of_three_refuses_and_says_what),
-        cmocka_unit_test(a_log_is_renewed_only_where_others_are),
+        cmocka_unit_test(a_log_that_does_not_reach_the_store_is_refused_where_nobody_else_is),
         cmocka_unit_test(who_is_forced_to_go_on_alone_lives_with_a_bad_record),
         cmocka_unit_test(members_that_cannot_be_read_are_damage_of_the_store),
         cmocka_unit_test(a_directory_without_a_number_learns_it_from_the_store),
