@@ -104,6 +104,7 @@ struct raft_options {
     unsigned inflight_messages_max;
     size_t inflight_bytes_max;
     size_t uncommitted_bytes_max;
+    size_t applying_bytes_max;   /* entries out to be applied (always at least one), with RAFT_ENTRY_OVERHEAD_BYTES each; 0: any */
     /* What storage recovered. Entries follow snapshot_index without a gap; the core takes a reference. */
     struct raft_hard_state hard;
     raft_index snapshot_index;   /* last entry that the store contains and the log no longer does; 0: none */

@@ -41,11 +41,29 @@ static void fill_storage(struct raft *r, struct raft_ready *rd)
         rd->must_sync = rd->entry_count;
 }
 
+/* How far entries may be out: with what is out already they fit, or nothing is. */
+static raft_index appliable(const struct raft *r, raft_index upto)
+{
+    const struct raft_log *l = &r->log;
+    raft_index index = l->applied;
+    size_t bytes = 0;
+
+    while (index < upto) {
+        bytes += raft_entry_bytes(*raft_log_slot(l, index + 1));
+        if (bytes > r->options.applying_bytes_max && index > l->applied)
+            break;
+        index++;
+    }
+    return index;
+}
+
 static void fill_committed(struct raft *r, struct raft_ready *rd)
 {
     struct raft_log *l = &r->log;
     raft_index upto = l->commit < l->stored || PLANTED(apply_unstored) ? l->commit : l->stored;
 
+    if (r->options.applying_bytes_max)
+        upto = appliable(r, upto);
     if (upto <= l->handed)
         return;
     rd->committed = raft_log_slot(l, l->handed + 1);

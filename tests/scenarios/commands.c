@@ -61,6 +61,22 @@ static unsigned read_ids(const struct command *c, const char *key, raft_id *ids,
     return count;
 }
 
+/* Of etcd's options those that this core does not have on purpose. */
+static bool refuses_options(struct env *e, const struct command *c)
+{
+    if (is_true(c, "disable-conf-change-validation")) {
+        env_error(e, "disable-conf-change-validation: this core has no such option: with a change proposed before the former one is applied "
+                     "two majorities need not overlap");
+        return true;
+    }
+    if (strcmp(value_of(c, "read-only", "safe"), "safe")) {
+        env_error(e, "read-only=%s: this core has no such option: clocks drift, and a read that trusts a lease may be stale",
+                  value_of(c, "read-only", ""));
+        return true;
+    }
+    return false;
+}
+
 static void do_add_nodes(struct env *e, const struct command *c, const char *input)
 {
     unsigned long count = c->arg_count ? strtoul(c->args[0].key, NULL, 10) : 0;
@@ -76,6 +92,7 @@ static void do_add_nodes(struct env *e, const struct command *c, const char *inp
         .inflight_messages_max = (unsigned)strtoul(value_of(c, "inflight", "256"), NULL, 10),
         .inflight_bytes_max = SIZE_MAX,
         .uncommitted_bytes_max = SIZE_MAX / 2,
+        .applying_bytes_max = strtoull(value_of(c, "max-committed-size-per-ready", "0"), NULL, 10),
     };
 
     (void)input;
@@ -83,11 +100,8 @@ static void do_add_nodes(struct env *e, const struct command *c, const char *inp
         env_error(e, "add-nodes: how many?");
         return;
     }
-    if (is_true(c, "disable-conf-change-validation") || strcmp(value_of(c, "read-only", "safe"), "safe") ||
-        command_arg(c, "max-committed-size-per-ready")) {
-        env_error(e, "add-nodes: an option that this core has not");
+    if (refuses_options(e, c))
         return;
-    }
     from.conf.voter_count = read_ids(c, "voters", from.conf.voters, RAFT_VOTERS_MAX);
     from.conf.learner_count = read_ids(c, "learners", from.conf.learners, RAFT_LEARNERS_MAX);
     from.index = strtoull(value_of(c, "index", "0"), NULL, 10);
@@ -182,6 +196,15 @@ static void do_set_unfit(struct env *e, const struct command *c, const char *inp
     (void)input;
     if (n)
         raft_set_unfit(n->raft, c->arg_count > 1 && !strcmp(c->args[1].key, "true"));
+}
+
+static void do_report_snapshot(struct env *e, const struct command *c, const char *input)
+{
+    struct node *n = node_arg(e, c, 0), *other = node_arg(e, c, 1);
+
+    (void)input;
+    if (n && other)
+        raft_snapshot_sent(n->raft, other->options.id, c->arg_count > 2 ? strtoull(c->args[2].key, NULL, 10) : 0);
 }
 
 static void do_unreachable(struct env *e, const struct command *c, const char *input)
@@ -563,33 +586,52 @@ static void do_status(struct env *e, const struct command *c, const char *input)
 static const struct {
     const char *name;
     void (*fn)(struct env *e, const struct command *c, const char *input);
+    const char *keys; /* that may have a value, with a blank around each */
 } COMMANDS[] = {
-    {"add-nodes", do_add_nodes},
-    {"campaign", do_campaign},
-    {"compact", do_compact},
-    {"deliver-msgs", do_deliver},
-    {"forget-leader", do_forget_leader},
-    {"log-level", do_log_level},
-    {"process-append-thread", do_process_append},
-    {"process-apply-thread", do_process_apply},
-    {"process-ready", do_process_ready},
-    {"propose", do_propose},
-    {"propose-conf-change", do_propose_conf_change},
-    {"raft-log", do_raft_log},
-    {"raft-state", do_raft_state},
-    {"read-index", do_read_index},
-    {"report-unreachable", do_unreachable},
-    {"restart", do_restart},
-    {"send-snapshot", do_send_snapshot},
-    {"set-randomized-election-timeout", do_set_timeout},
-    {"set-unfit", do_set_unfit},
-    {"stabilize", do_stabilize},
-    {"status", do_status},
-    {"step-down", do_step_down},
-    {"tick-election", do_tick_election},
-    {"tick-heartbeat", do_tick_heartbeat},
-    {"transfer-leadership", do_transfer},
+    {"add-nodes", do_add_nodes,
+     " voters learners index content inflight prevote checkquorum step-down-on-removal async-storage-writes pull-log read-only"
+     " max-committed-size-per-ready disable-conf-change-validation "},
+    {"campaign", do_campaign, ""},
+    {"compact", do_compact, ""},
+    {"deliver-msgs", do_deliver, " drop type "},
+    {"forget-leader", do_forget_leader, ""},
+    {"log-level", do_log_level, ""},
+    {"process-append-thread", do_process_append, ""},
+    {"process-apply-thread", do_process_apply, ""},
+    {"process-ready", do_process_ready, ""},
+    {"propose", do_propose, ""},
+    {"propose-conf-change", do_propose_conf_change, " v1 transition "},
+    {"raft-log", do_raft_log, ""},
+    {"raft-state", do_raft_state, ""},
+    {"read-index", do_read_index, ""},
+    {"report-snapshot", do_report_snapshot, ""},
+    {"report-unreachable", do_unreachable, ""},
+    {"restart", do_restart, ""},
+    {"send-snapshot", do_send_snapshot, ""},
+    {"set-randomized-election-timeout", do_set_timeout, " timeout "},
+    {"set-unfit", do_set_unfit, ""},
+    {"stabilize", do_stabilize, " drop log-level "},
+    {"status", do_status, ""},
+    {"step-down", do_step_down, ""},
+    {"tick-election", do_tick_election, ""},
+    {"tick-heartbeat", do_tick_heartbeat, ""},
+    {"transfer-leadership", do_transfer, " from to "},
 };
+
+/* A value that nobody reads would be a rule that is not tested. */
+static bool knows_keys(struct env *e, const struct command *c, const char *keys)
+{
+    char padded[80];
+
+    for (unsigned i = 0; i < c->arg_count; i++) {
+        snprintf(padded, sizeof padded, " %s ", c->args[i].key);
+        if (c->args[i].value_count && !strstr(keys, padded)) {
+            env_error(e, "%s: unknown argument %s", c->name, c->args[i].key);
+            return false;
+        }
+    }
+    return true;
+}
 
 static void one_command(struct env *e, const char *line, const char *input)
 {
@@ -601,10 +643,10 @@ static void one_command(struct env *e, const char *line, const char *input)
     } else {
         while (i < count && strcmp(COMMANDS[i].name, c.name))
             i++;
-        if (i < count)
-            COMMANDS[i].fn(e, &c, input);
-        else
+        if (i == count)
             env_error(e, "unknown command");
+        else if (knows_keys(e, &c, COMMANDS[i].keys))
+            COMMANDS[i].fn(e, &c, input);
     }
     command_fini(&c);
 }

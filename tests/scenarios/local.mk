@@ -10,6 +10,8 @@ tests_scenarios_run_SOURCES = \
 	tests/scenarios/script.c tests/scenarios/script.h
 tests_scenarios_run_LDADD = libraft.a libcommon.a
 EXTRA_DIST += tests/scenarios/README.md \
+	tests/scenarios/append_after_compaction.txt \
+	tests/scenarios/applying_window.txt \
 	tests/scenarios/async_storage.txt \
 	tests/scenarios/chained.txt \
 	tests/scenarios/check_quorum.txt \
@@ -22,7 +24,10 @@ EXTRA_DIST += tests/scenarios/README.md \
 	tests/scenarios/conf_leader_lost_in_joint.txt \
 	tests/scenarios/conf_one_at_a_time.txt \
 	tests/scenarios/conf_own_term_first.txt \
+	tests/scenarios/conf_repeated.txt \
 	tests/scenarios/conf_unapplied.txt \
+	tests/scenarios/conf_update.txt \
+	tests/scenarios/conf_while_one_is_down.txt \
 	tests/scenarios/constrained_election.txt \
 	tests/scenarios/election.txt \
 	tests/scenarios/election_older_log.txt \
@@ -34,12 +39,15 @@ EXTRA_DIST += tests/scenarios/README.md \
 	tests/scenarios/learner_demoted.txt \
 	tests/scenarios/learner_promoted_votes.txt \
 	tests/scenarios/log_conflict.txt \
+	tests/scenarios/options_not_had.txt \
 	tests/scenarios/prevote.txt \
 	tests/scenarios/prevote_older_log.txt \
 	tests/scenarios/probe_and_replicate.txt \
 	tests/scenarios/probe_lost.txt \
+	tests/scenarios/proposal_passed_on_once.txt \
 	tests/scenarios/proposals.txt \
 	tests/scenarios/quorum_loss.txt \
+	tests/scenarios/read_cut_off_leader.txt \
 	tests/scenarios/read_index.txt \
 	tests/scenarios/read_index_alone.txt \
 	tests/scenarios/read_index_duplicate.txt \
@@ -48,6 +56,7 @@ EXTRA_DIST += tests/scenarios/README.md \
 	tests/scenarios/remove_leader_stays.txt \
 	tests/scenarios/removed_is_quiet.txt \
 	tests/scenarios/removed_longer_log.txt \
+	tests/scenarios/restart_behind_snapshot.txt \
 	tests/scenarios/single_node.txt \
 	tests/scenarios/slow_follower.txt \
 	tests/scenarios/snapshot.txt \

@@ -161,7 +161,7 @@ static void check_committed(struct cluster *c, struct raft_entry *e)
     c->committed[++c->committed_last] = raft_entry_ref(e);
 }
 
-/* Election safety: at most one leader a term. */
+/* Election safety: at most one leader a term. And it sends nobody what that one holds (etcd raft 149). */
 static void check_leader(struct cluster *c, unsigned i)
 {
     struct raft_status st;
@@ -172,6 +172,11 @@ static void check_leader(struct cluster *c, unsigned i)
     if (!c->leader_of_term[st.hard.term])
         c->leader_of_term[st.hard.term] = st.id;
     assert_int_equal(c->leader_of_term[st.hard.term], st.id);
+    for (raft_id id = 1; id <= c->n; id++) {
+        struct raft_progress p;
+        if (id != st.id && raft_get_progress(c->nodes[i].raft, id, &p) == ST_OK)
+            assert_true(p.next > p.match);
+    }
 }
 
 /* What a change does not allow, it allows nowhere: all nodes come to the same. */

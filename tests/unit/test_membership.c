@@ -433,6 +433,11 @@ static void a_change_is_made_whoever_is_asked(void **state)
     ask(follower, MEMBER_UPDATE, 10, urls + 1, &w);
     wait_for(&w, ST_OK);
     assert_string_equal(members_look_up(members_of(follower), 10)->peer_urls[0], url_b);
+    node_cluster_converge(&cluster);
+    for (unsigned i = 0; i < NODES; i++) { /* no voter in anybody's view (etcd 21694) */
+        assert_true(members_is_learner(members_of(i), 10));
+        assert_int_equal(members_voters(&members_of(i)->conf), NODES);
+    }
     ask(follower, MEMBER_REMOVE, 10, NULL, &w);
     wait_for(&w, ST_OK);
     node_cluster_converge(&cluster);

@@ -59,6 +59,41 @@ static void a_follower_behind_the_log_gets_a_snapshot_and_then_the_log(void **st
     cluster_fini(&c);
 }
 
+/* etcd raft 149: word that an older snapshot is installed, when the member holds more by now. */
+static void late_word_of_a_snapshot_takes_nothing_back(void **state)
+{
+    unsigned follower, leader = make_one_fall_behind(&follower);
+    struct raft_message answer = {.type = RAFT_MSG_APPEND_RESPONSE, .from = follower + 1, .to = leader + 1};
+    raft_index announced = c.nodes[leader].applied;
+
+    (void)state;
+    cluster_isolate(&c, follower, false);
+    for (int round = 0; round < 20 && progress_of(leader, follower).state != RAFT_SNAPSHOT; round++) {
+        raft_tick(c.nodes[leader].raft);
+        for (unsigned i = 0; i < 3; i++)
+            cluster_run(&c, i, true);
+        for (size_t i = 0; i < c.pool_count && progress_of(leader, follower).state != RAFT_SNAPSHOT;)
+            cluster_deliver(&c, i, false);
+    }
+    for (unsigned i = 0; i < c.pool_count;) /* it stays on its way */
+        if (c.pool[i].type == RAFT_MSG_SNAPSHOT)
+            c.pool[i] = c.pool[--c.pool_count];
+        else
+            i++;
+    propose_some(5);
+    cluster_compact(&c, leader, c.nodes[leader].applied);
+    assert_int_equal(progress_of(leader, follower).state, RAFT_SNAPSHOT);
+    answer.term = cluster_status(&c, leader).hard.term;
+    answer.index = announced + 2;
+    assert_int_equal(raft_step(c.nodes[leader].raft, &answer), ST_OK);
+    assert_int_equal(progress_of(leader, follower).state, RAFT_SNAPSHOT);
+    raft_snapshot_sent(c.nodes[leader].raft, follower + 1, announced);
+    assert_int_equal(progress_of(leader, follower).state, RAFT_PROBE);
+    assert_int_equal(progress_of(leader, follower).match, announced + 2);
+    assert_int_equal(progress_of(leader, follower).next, announced + 3);
+    cluster_fini(&c);
+}
+
 static void a_snapshot_that_failed_is_made_anew_with_what_is_applied_then(void **state)
 {
     unsigned follower, leader = make_one_fall_behind(&follower);
@@ -213,6 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_follower_behind_the_log_gets_a_snapshot_and_then_the_log),
+        cmocka_unit_test(late_word_of_a_snapshot_takes_nothing_back),
         cmocka_unit_test(a_snapshot_that_failed_is_made_anew_with_what_is_applied_then),
         cmocka_unit_test(compaction_past_a_snapshot_under_way_leads_to_a_newer_one),
         cmocka_unit_test(a_follower_that_holds_the_entry_commits_and_installs_nothing),
