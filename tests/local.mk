@@ -5,9 +5,17 @@ TEST_EXTENSIONS = .py
 PY_LOG_COMPILER = $(SHELL) $(top_srcdir)/tests/run-pytest
 AM_TESTS_ENVIRONMENT = top_builddir='$(abs_top_builddir)'; export top_builddir; PYTHON='$(PYTHON)'; export PYTHON;
 
+# The longest first, so that none of them is left alone at the end.
 pytest_files = \
-	tests/cluster/test_crash.py \
+	tests/cluster/test_snapshot.py \
+	tests/cluster/test_membership.py \
+	tests/cluster/test_segments.py \
+	tests/cluster/test_partial_partition.py \
+	tests/compat/test_etcdctl.py \
+	tests/fs/test_faults.py \
 	tests/cluster/test_damage.py \
+	tests/rounds/test_rounds.py \
+	tests/cluster/test_crash.py \
 	tests/cluster/test_disk_faults.py \
 	tests/cluster/test_full_disk.py \
 	tests/cluster/test_back_pressure.py \
@@ -16,33 +24,27 @@ pytest_files = \
 	tests/cluster/test_interrupted_snapshot.py \
 	tests/cluster/test_leader.py \
 	tests/cluster/test_long_ranges.py \
-	tests/cluster/test_membership.py \
-	tests/cluster/test_partial_partition.py \
 	tests/cluster/test_partition.py \
 	tests/cluster/test_replication.py \
-	tests/cluster/test_segments.py \
-	tests/cluster/test_snapshot.py \
 	tests/cluster/test_stalled_disk.py \
 	tests/cluster/test_start.py \
 	tests/cluster/test_windows.py \
 	tests/compat/test_client.py \
-	tests/compat/test_etcdctl.py \
 	tests/compat/test_malformed.py \
 	tests/compat/test_members.py \
 	tests/compat/test_move_leader.py \
 	tests/compat/test_stop.py \
 	tests/fs/test_embedded.py \
-	tests/fs/test_faults.py \
 	tests/fs/test_list.py \
 	tests/fs/test_names.py \
 	tests/fs/test_random.py \
 	tests/fs/test_two_mounts.py \
 	tests/fs/test_write.py \
-	tests/rounds/test_judge.py \
-	tests/rounds/test_rounds.py
+	tests/rounds/test_judge.py
 TESTS += $(pytest_files)
-# Enough of them to see that a release is whole.
-release_pytest_files = tests/cluster/test_replication.py tests/compat/test_client.py tests/fs/test_embedded.py
+# Enough to see that a release is whole, once all of them have passed in the tree: what looks at files, and one of each kind.
+release_tests = $(CHECKS) tests/scenarios/run test_node test_mvcc tests/cluster/test_replication.py tests/compat/test_client.py \
+	tests/fs/test_embedded.py
 
 # Files, never a directory: of one, make dist also takes what a build has left there (the tests' own logs).
 EXTRA_DIST += $(pytest_files) \
