@@ -83,6 +83,7 @@ tests_sim_test_sim_SOURCES = \
 	raftd/voters.c raftd/voters.h \
 	tests/sim/client.c \
 	tests/sim/core_rules.c tests/sim/core_rules.h \
+	tests/sim/cores.c tests/sim/cores.h tests/sim/cores_run.c \
 	tests/sim/damage.c tests/sim/damage.h \
 	tests/sim/fault.c \
 	tests/sim/history.c tests/sim/history.h \

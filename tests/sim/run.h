@@ -24,6 +24,9 @@ struct run_result {
     uint64_t trace; /* digest of all that happened */
 };
 
+/* Kinds of runs: of whole members; of bare cores (cores.h). */
+enum run_kind { RUN_MEMBERS = 1, RUN_CORES = 2 };
+
 /* Ends the process if anything is not as it must be. trace: tell what happens. dir: for the stores, empty. */
 void run_seed(uint64_t seed, const char *dir, bool trace, struct run_result *ret_result);
 

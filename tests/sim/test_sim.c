@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whole clusters in one process, by seed.
+ * Whole clusters in one process, by seed; each seed has a run of members (run.h) and one of bare cores (cores.h).
  *
  *     test_sim                    the kept seeds, then those of make check, then some of them once more, event for event
  *     test_sim SEED               that one, telling what happens
  *     test_sim FIRST COUNT        so many, from the first on
  *
+ *     -o KIND     members or cores: only these runs of the seeds
  *     -b NAME     with that planted bug (a build with --enable-planted-bugs), and never the kept seeds; -l names them
  *     -j N        in so many processes (default: 2)
  *     -k          go on after a seed that fails
@@ -47,24 +48,24 @@ static void tell(const struct workers_result *r)
            (double)r->cpu_ns / NS_PER_S, elapsed > 0 ? hours * 3600 / elapsed : 0);
 }
 
-static bool run_kept(void)
+static bool run_kept(unsigned kinds)
 {
     struct run_result r;
 
     for (size_t i = 0; i < sizeof kept_seeds / sizeof *kept_seeds; i++)
-        workers_run_one(command, kept_seeds[i], false, &r);
+        workers_run_one(command, kinds, kept_seeds[i], false, &r);
     printf("%zu kept seeds\n", sizeof kept_seeds / sizeof *kept_seeds);
     return true;
 }
 
 /* A seed is a run: another one between must not change it. */
-static bool run_twice(uint64_t seed)
+static bool run_twice(unsigned kinds, uint64_t seed)
 {
     struct run_result first, between, again;
 
-    workers_run_one(command, seed, false, &first);
-    workers_run_one(command, seed + 1, false, &between);
-    workers_run_one(command, seed, false, &again);
+    workers_run_one(command, kinds, seed, false, &first);
+    workers_run_one(command, kinds, seed + 1, false, &between);
+    workers_run_one(command, kinds, seed, false, &again);
     if (first.trace == again.trace && first.trace != between.trace)
         return true;
     fprintf(stderr, "seed %llu: did something else the second time (%llx, then %llx)\n", (unsigned long long)seed,
@@ -75,10 +76,10 @@ static bool run_twice(uint64_t seed)
 static int check(struct workers_options *o)
 {
     struct workers_result r;
-    bool ok = run_kept();
+    bool ok = run_kept(o->kinds);
 
     for (uint64_t seed = 1; seed <= REPLAYED_SEEDS; seed++)
-        ok = run_twice(seed) && ok;
+        ok = run_twice(o->kinds, seed) && ok;
     o->first = 1;
     o->count = CHECK_SEEDS;
     workers_run(o, &r);
@@ -88,7 +89,7 @@ static int check(struct workers_options *o)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: test_sim [-k] [-p] [-b NAME] [-j N] [-t SECONDS] [SEED | FIRST COUNT]\n       test_sim -l\n");
+    fprintf(stderr, "usage: test_sim [-k] [-p] [-o KIND] [-b NAME] [-j N] [-t SECONDS] [SEED | FIRST COUNT]\n       test_sim -l\n");
     return 2;
 }
 
@@ -125,18 +126,28 @@ static int list_bugs(void)
 
 #endif
 
+/* The command that repeats a seed repeats this. */
+static bool choose_kind(struct workers_options *o, const char *name)
+{
+    size_t len = strlen(command);
+
+    snprintf(command + len, sizeof command - len, " -o %s", name);
+    o->kinds = strcmp(name, "members") == 0 ? RUN_MEMBERS : strcmp(name, "cores") == 0 ? RUN_CORES : 0;
+    return o->kinds;
+}
+
 int main(int argc, char **argv)
 {
-    struct workers_options o = {.jobs = 2, .command = command};
+    struct workers_options o = {.kinds = RUN_MEMBERS | RUN_CORES, .jobs = 2, .command = command};
     struct workers_result r;
     struct run_result one;
     int c;
 
     snprintf(command, sizeof command, "%s", argv[0]);
-    while ((c = getopt(argc, argv, "b:j:klpt:")) != -1) {
+    while ((c = getopt(argc, argv, "b:j:klo:pt:")) != -1) {
         if (c == 'j')
             o.jobs = (unsigned)strtoul(optarg, NULL, 10);
-        else if (c == 'b' && plant(optarg))
+        else if ((c == 'b' && plant(optarg)) || (c == 'o' && choose_kind(&o, optarg)))
             ;
         else if (c == 'l')
             return list_bugs();
@@ -155,7 +166,7 @@ int main(int argc, char **argv)
         return check(&o);
     o.first = strtoull(argv[optind], NULL, 10);
     if (argc - optind == 1) {
-        workers_run_one(command, o.first, true, &one);
+        workers_run_one(command, o.kinds, o.first, true, &one);
         printf("%llu operations, digest %016llx\n", (unsigned long long)one.operations, (unsigned long long)one.trace);
         return 0;
     }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "tests/sim/cores.h"
 #include "tests/unit/temp_dir.h"
 
 #define JOBS_MAX 64
@@ -98,8 +99,9 @@ static void add_result(struct run_result *sum, const struct run_result *r)
     sum->trace = sum->trace * 31 + r->trace;
 }
 
-void workers_run_one(const char *command, uint64_t seed, bool trace, struct run_result *ret_result)
+void workers_run_one(const char *command, unsigned kinds, uint64_t seed, bool trace, struct run_result *ret_result)
 {
+    struct run_result sum = {0}, r;
     bool own = !*here->dir;
 
     repeat = command;
@@ -108,7 +110,15 @@ void workers_run_one(const char *command, uint64_t seed, bool trace, struct run_
         workers_make_dir(here->dir, sizeof here->dir);
     here->seed = seed;
     limit_time();
-    run_seed(seed, here->dir, trace, ret_result);
+    if (kinds & RUN_MEMBERS) {
+        run_seed(seed, here->dir, trace, &r);
+        add_result(&sum, &r);
+    }
+    if (kinds & RUN_CORES) {
+        cores_run_seed(seed, trace, &r);
+        add_result(&sum, &r);
+    }
+    *ret_result = sum;
     if (own) {
         temp_dir_remove(here->dir);
         *here->dir = '\0';
@@ -123,7 +133,7 @@ static void work(struct shared *shared, const struct workers_options *o, int64_t
         uint64_t at = atomic_fetch_add(&shared->next, 1);
         if (at >= o->count)
             break;
-        workers_run_one(o->command, o->first + at, false, &r);
+        workers_run_one(o->command, o->kinds, o->first + at, false, &r);
         here->seeds++;
         add_result(&here->sum, &r);
     }

@@ -10,6 +10,7 @@
 
 struct workers_options {
     uint64_t first, count;
+    unsigned kinds; /* of runs that each seed has: enum run_kind */
     unsigned jobs;
     int64_t seconds;     /* begin no new seed after that; 0: no limit */
     bool keep_going;     /* past a seed that fails */
@@ -27,8 +28,8 @@ struct workers_result {
 /* A directory of our own on a memory file system, if there is one and TMPDIR names no other. */
 void workers_make_dir(char *ret_dir, size_t size);
 
-/* One seed here, in this process. */
-void workers_run_one(const char *command, uint64_t seed, bool trace, struct run_result *ret_result);
+/* One seed here, in this process: its runs, one after the other. */
+void workers_run_one(const char *command, unsigned kinds, uint64_t seed, bool trace, struct run_result *ret_result);
 void workers_run(const struct workers_options *o, struct workers_result *ret_result);
 
 #endif

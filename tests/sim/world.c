@@ -129,6 +129,8 @@ bool world_send(struct world *w, unsigned from, unsigned to, struct slice frame)
         return !world_chance(w, 500);
     if (world_chance(w, w->loss))
         return true;
+    if (world_chance(w, w->late))
+        world_at(w, w->now_ns + world_between(w, 0, w->late_ns), w->deliver_fn, w->deliver_arg, to, from, frame.data, frame.len);
     while (copies--) {
         int64_t most = world_chance(w, 50) ? w->delay_tail_ns : w->delay_ns;
         world_at(w, w->now_ns + world_between(w, most / 10, most), w->deliver_fn, w->deliver_arg, to, from,

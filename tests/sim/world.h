@@ -28,8 +28,9 @@ struct world {
     struct world_event *heap;
     size_t count, cap;
     /* the network; probabilities in 1/1000 */
-    unsigned loss, repeat;
+    unsigned loss, repeat, late;
     int64_t delay_ns, delay_tail_ns; /* most messages take up to the one, a few up to the other */
+    int64_t late_ns;                 /* of some comes a copy, up to so much later */
     bool cut[WORLD_NODES_MAX][WORLD_NODES_MAX]; /* from, to */
     world_event_fn deliver_fn;
     void *deliver_arg;
