@@ -534,6 +534,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .snapshot_catchup = (uint64_t)f->snapshot_catchup,
         .window_bytes_max = RAFT_WINDOW_BYTES_MAX,
         .snapshot_chunk_bytes = SNAPSHOT_CHUNK_BYTES,
+        .space_floor_bytes = SPACE_FLOOR_BYTES,
         /* What two checkpoints and the log's next files take. */
         .space_low_bytes = 2 * ((uint64_t)f->memtable_bytes + WAL_SEGMENT_BYTES),
         .send_fn = node_send_fn,

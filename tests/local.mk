@@ -94,6 +94,7 @@ tests_sim_test_sim_SOURCES = \
 	tests/sim/test_sim.c \
 	tests/sim/workers.c tests/sim/workers.h \
 	tests/sim/world.c tests/sim/world.h \
+	tests/sim/write_errors.c tests/sim/write_errors.h \
 	tests/unit/memory_disk.c tests/unit/memory_disk.h
 tests_sim_test_sim_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS)
 

@@ -60,6 +60,7 @@ struct node_options {
     uint64_t snapshot_catchup;       /* --snapshot-catchup-entries: ...but for so many, for members just behind */
     size_t window_bytes_max;         /* RAFT_WINDOW_BYTES_MAX */
     size_t snapshot_chunk_bytes;     /* SNAPSHOT_CHUNK_BYTES */
+    uint64_t space_floor_bytes;      /* SPACE_FLOOR_BYTES */
     uint64_t space_low_bytes;        /* with less space than that on the disk, clients' writes are refused; 0: while there is any */
     /* Copy and send, or drop. Messages of one call are in order. */
     void (*send_fn)(void *arg, const struct raft_message *m);

@@ -47,7 +47,7 @@ static bool log_has_room(struct node *n, uint64_t bytes)
     struct wal_space space;
 
     wal_get_space(n->options.wal, &space);
-    return !space.is_full || space.room_bytes >= SPACE_FLOOR_BYTES + bytes;
+    return !space.is_full || space.room_bytes >= n->options.space_floor_bytes + bytes;
 }
 
 static unsigned with_space(struct node *n, const raft_id *voters, unsigned count)

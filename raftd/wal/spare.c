@@ -131,6 +131,15 @@ static void make_step(struct spare *s)
     set_ready(s, SPARE_TMP_NAME);
 }
 
+void wal_spare_make(struct spare *s)
+{
+    if (s->ready)
+        return;
+    do
+        make_step(s);
+    while (s->file);
+}
+
 /* A look at the disk that fails changes nothing: who writes to it will find out. */
 static void look(struct spare *s)
 {

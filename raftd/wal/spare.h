@@ -26,7 +26,7 @@ struct spare;
 struct spare_options {
     struct disk *disk;
     uint64_t bytes;   /* of the file */
-    bool synchronous; /* no thread: drops are done at once, a spare comes from drops only */
+    bool synchronous; /* no thread: drops are done at once, a spare comes from drops or is asked for */
     /* Called with what failed; does not return. */
     void (*fail_fn)(void *arg, const char *name, const char *what, uint64_t offset, int error);
     void *arg;
@@ -38,6 +38,8 @@ void wal_spare_start(const struct spare_options *options, struct spare **ret_spa
 bool wal_spare_take(struct spare *s, const char *name);
 /* Let go of a file that is closed; recyclable: it has the right size. */
 void wal_spare_drop(struct spare *s, const char *name, bool recyclable);
+/* Synchronous only: make one now, if there is none and there is space. */
+void wal_spare_make(struct spare *s);
 /* What was last seen of the disk; *ret_full: no spare is there, and there was no space to make one. */
 void wal_spare_get_space(struct spare *s, uint64_t *ret_free, bool *ret_ready, bool *ret_full);
 /* An allocation found the disk full: waits for a while, or until there is a spare. False: given up. */

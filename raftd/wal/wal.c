@@ -128,17 +128,27 @@ static void roll(struct wal *w, uint64_t len, uint64_t ticket)
     wal_writer_roll(&w->writer, len);
 }
 
-/* Write everything that was queued, in order, with one sync at the end (and those that a roll
- * needs). */
-static void write_queue(struct wal *w, struct queue *q)
+/* Only a stepped log is asked: another one waits in its roll. */
+static bool waits_for_space(struct wal *w, uint64_t pending, uint64_t len)
 {
-    size_t from = 0, run_begin = 0;
+    return w->options.stepped && !wal_writer_has_room(&w->writer, pending + len) && !wal_writer_finds_space(&w->writer, len);
+}
+
+/*
+ * Write everything that was queued, in order, with one sync at the end (and those that a roll
+ * needs). How many orders that were: all, unless it has to wait for space.
+ */
+static size_t write_queue(struct wal *w, struct queue *q)
+{
+    size_t from = 0, run_begin = 0, i;
     uint64_t ticket = 0;
     bool sync = false;
 
-    for (size_t i = 0; i < q->count; i++) {
+    for (i = 0; i < q->count; i++) {
         struct order *o = &q->orders[i];
         size_t begin = i ? q->orders[i - 1].end : 0;
+        if (waits_for_space(w, begin - run_begin, o->ticket ? o->end - begin : WAL_RELEASE_BYTES))
+            break;
         if (!o->ticket) {
             write_run(w, q, from, i);
             wal_writer_release(&w->writer, o->release_index, o->release_term);
@@ -156,17 +166,24 @@ static void write_queue(struct wal *w, struct queue *q)
         sync |= o->sync;
         ticket = o->ticket;
     }
-    write_run(w, q, from, q->count);
+    write_run(w, q, from, i);
     if (sync && !PLANTED(log_ack_before_sync))
         wal_writer_sync(&w->writer);
     collect_stats(w);
     set_durable(w, ticket);
+    return i;
 }
 
-static void queue_clear(struct queue *q)
+/* The first so many orders are done. */
+static void queue_take(struct queue *q, size_t count)
 {
-    buf_clear(&q->bytes);
-    q->count = 0;
+    size_t end = count ? q->orders[count - 1].end : 0;
+
+    buf_consume(&q->bytes, end);
+    q->count -= count;
+    memmove(q->orders, q->orders + count, q->count * sizeof *q->orders);
+    for (size_t i = 0; i < q->count; i++)
+        q->orders[i].end -= end;
 }
 
 /* Swap the queues; false when there is nothing and the log is to end. */
@@ -196,8 +213,7 @@ static void *writer_main(void *arg)
     struct wal *w = arg;
 
     while (take_queue(w)) {
-        write_queue(w, &w->taken);
-        queue_clear(&w->taken);
+        queue_take(&w->taken, write_queue(w, &w->taken));
         w->options.wake_fn(w->options.arg);
     }
     return NULL;
@@ -394,8 +410,7 @@ static struct order *queue_order(struct queue *q)
 /* Without a thread. */
 static void write_incoming(struct wal *w)
 {
-    write_queue(w, &w->incoming);
-    queue_clear(&w->incoming);
+    queue_take(&w->incoming, write_queue(w, &w->incoming));
     wal_writer_mark(&w->writer);
 }
 
@@ -410,6 +425,11 @@ bool wal_step(struct wal *w)
         return false;
     write_incoming(w);
     return true;
+}
+
+void wal_make_spare(struct wal *w)
+{
+    wal_spare_make(w->writer.spare);
 }
 
 /* Hand it to the writer, or be the writer. */

@@ -79,10 +79,12 @@ void wal_start(struct wal *w);
 uint64_t wal_append(struct wal *w, const struct raft_hard_state *hard, struct raft_entry *const *entries,
                     size_t count, bool sync);
 
-/* Stepped only: write and sync what was appended since the last step. False: nothing was. */
+/* Stepped only: write and sync what was appended since the last step, as far as there is space. False: nothing was. */
 bool wal_step(struct wal *w);
 /* Stepped only: a step has something to write. */
 bool wal_wants_step(const struct wal *w);
+/* Stepped only: the file ahead of the log, if there is space for it; else a thread makes it. */
+void wal_make_spare(struct wal *w);
 
 /* The last ticket up to which every batch is durable; one with sync false counts once it is written. */
 uint64_t wal_durable(const struct wal *w);

@@ -65,6 +65,17 @@ bool wal_writer_has_room(const struct writer *w, uint64_t len)
     return w->offset + len + END_BYTES <= w->room; /* the end record always finds room */
 }
 
+bool wal_writer_finds_space(const struct writer *w, uint64_t len)
+{
+    uint64_t free_bytes, need = SEGMENT_HEADER_BYTES + len + END_BYTES;
+    bool ready, full;
+
+    wal_spare_get_space(w->spare, &free_bytes, &ready, &full);
+    if (need <= w->options->segment_bytes)
+        return ready || free_bytes >= w->options->segment_bytes;
+    return free_bytes >= need;
+}
+
 static void seal_and_write(struct writer *w, uint8_t *bytes, size_t len)
 {
     uint64_t identity = last_segment(w)->header.identity;
@@ -317,7 +328,7 @@ void wal_writer_roll(struct writer *w, uint64_t len)
 void wal_writer_release(struct writer *w, raft_index index, raft_term term)
 {
     struct wal_state *s = w->state;
-    uint8_t record[RECORD_HEADER_BYTES + 32], *payload;
+    uint8_t record[WAL_RELEASE_BYTES], *payload;
     size_t first = 0;
 
     if (index <= s->begin_index)

@@ -11,6 +11,8 @@
 #include "raftd/wal/spare.h"
 #include "raftd/wal/wal.h"
 
+#define WAL_RELEASE_BYTES (RECORD_HEADER_BYTES + 32) /* of the record of a release */
+
 struct writer {
     const struct wal_options *options;
     struct wal_state *state; /* its segments and begin are kept up to date */
@@ -36,6 +38,8 @@ void wal_writer_start(struct writer *w, const struct wal_options *options, struc
                       raft_index last_index, const struct promise *promise);
 /* Is there room for so many bytes in this segment? */
 bool wal_writer_has_room(const struct writer *w, uint64_t len);
+/* Is there a file for the next one, or space to make it, with room for so many? Asked where nobody may wait. */
+bool wal_writer_finds_space(const struct writer *w, uint64_t len);
 /* Close the segment, begin one with room for len bytes. */
 void wal_writer_roll(struct writer *w, uint64_t len);
 /* Seal the records of bytes for where they go, and write them. */

@@ -42,6 +42,7 @@ static enum op_state state_of(enum status st)
     case ST_STOPPED:
         return OP_UNKNOWN;
     case ST_TOO_MANY_REQUESTS:
+    case ST_NO_SPACE:
         return OP_REFUSED;
     default:
         sim_fail("an answer: %s", status_text(st));
@@ -222,6 +223,7 @@ void client_begin(struct client *c, struct sim_member *m, enum op_kind kind)
         st = node_propose(m->node, command, buf_slice(&b), deadline, on_written, c, &c->request);
         buf_fini(&b);
     }
+    c->run->no_space += st == ST_NO_SPACE;
     if (st != ST_OK)
         finish(c, state_of(st));
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What goes wrong, a row a kind. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "common/clock.h"
@@ -63,7 +64,7 @@ static bool may_be_damaged(struct run *run, struct sim_member *m)
     const struct raft_conf *c = newest ? &node_members(newest->node)->conf : NULL;
     unsigned left;
 
-    if (!c || raft_conf_is_joint(c) || (changes && run->world.now_ns < run->changed_ns + 3 * client_wait_ns(run)))
+    if (!c || raft_conf_is_joint(c) || m->data.voters.is_unsaved || (changes && run->world.now_ns < run->changed_ns + 3 * client_wait_ns(run)))
         return false;
     if (c->voter_count < HEALING_MEMBERS_MIN) /* it cannot heal, and knows that */
         return !count_damaged(s, NULL) && m->data.voters.count < HEALING_MEMBERS_MIN;
@@ -104,6 +105,42 @@ bool faults_look_for_damage(struct run *run)
     for (unsigned i = 0; i < s->count; i++)
         mend(&s->members[i]);
     return count_damaged(s, NULL) > 0;
+}
+
+/* ---- full disks, and those that cannot write ---- */
+
+static void on_space(void *arg, unsigned number, uint64_t epoch, const uint8_t *bytes, size_t len)
+{
+    struct run *run = arg;
+
+    (void)epoch;
+    (void)bytes;
+    (void)len;
+    member_set_full(&run->members.members[number], false);
+}
+
+static void fill_disk(struct run *run, struct sim_member *m)
+{
+    struct world *w = &run->world;
+    int64_t until = w->now_ns + world_between(w, run->outage_ns / 4, 3 * run->outage_ns);
+
+    if (m->is_full || damage_is_open(m))
+        return;
+    member_set_full(m, true);
+    world_at(w, until, on_space, run, m->number, run->epoch, NULL, 0);
+}
+
+static void fill_all_disks(struct run *run, struct sim_member *m)
+{
+    (void)m;
+    for (unsigned i = 0; i < run->members.count; i++)
+        fill_disk(run, &run->members.members[i]);
+}
+
+static void break_store(struct run *run, struct sim_member *m)
+{
+    (void)run;
+    m->store_error = m->up ? EIO : 0;
 }
 
 /* ---- time and the network ---- */
@@ -202,7 +239,7 @@ static const struct fault {
 } faults[] = {
     {30, crash},    {10, crash_all}, {20, separate}, {20, join},
     {20, pause_member}, {15, stall_disk}, {10, publish}, {15, change_members}, {5, transfer_leader},
-    {15, damage},
+    {15, damage}, {15, fill_disk}, {3, fill_all_disks}, {5, break_store},
 };
 
 /* Any member, or the one that it hurts most. */
@@ -262,6 +299,8 @@ void faults_heal(struct run *run)
     for (unsigned i = 0; i < run->members.count; i++) {
         struct sim_member *m = &run->members.members[i];
         m->paused_until_ns = m->disk_stalled_until_ns = 0;
+        m->store_error = 0;
+        member_set_full(m, false);
         if (!m->up)
             member_start(m);
     }

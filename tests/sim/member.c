@@ -16,6 +16,7 @@
 #include "raftd/node/internal.h"
 #include "raftd/peer/frame.h"
 #include "tests/sim/history.h"
+#include "tests/sim/write_errors.h"
 #include "tests/unit/temp_dir.h"
 
 #define ELECTION_TICKS 8
@@ -104,9 +105,31 @@ static void on_log_step(void *arg, unsigned number, uint64_t life, const uint8_t
     m->log_step_due = false;
     if (!wal_step(m->files.wal))
         return;
+    m->shared->log_waits += wal_wants_step(m->files.wal);
     ENDS_HERE(m);
     node_on_wal(m->node);
     member_run(m);
+}
+
+/* On a full disk it is tried again. */
+static void keep_voters(struct sim_member *m)
+{
+    struct error error;
+    enum status st;
+
+    if (m->is_full)
+        write_errors_begin(1, ENOSPC);
+    st = voters_save(&m->data.voters, m->data.member_fd, &error);
+    write_errors_end();
+    SIM_CHECK(st == ST_OK || (m->is_full && st == ST_NO_SPACE), "member %u: %s", m->number, error.text);
+}
+
+/* What threads of raftd do by themselves. */
+static void look_after_files(struct sim_member *m)
+{
+    keep_voters(m);
+    if (m->disk_stalled_until_ns <= m->shared->world->now_ns && world_chance(m->shared->world, 50))
+        wal_make_spare(m->files.wal);
 }
 
 static void on_tick(void *arg, unsigned number, uint64_t tick, const uint8_t *bytes, size_t len)
@@ -116,6 +139,7 @@ static void on_tick(void *arg, unsigned number, uint64_t tick, const uint8_t *by
 
     if (tick != m->tick || !is_for(m, 0, on_tick, tick, bytes, len))
         return;
+    look_after_files(m);
     ENDS_HERE(m);
     tick_at = m->node->next_tick_ns;
     next = node_tick(m->node, member_now(m));
@@ -170,15 +194,21 @@ static void storage_soon(struct sim_member *m);
 /* Write what a seal has to, or run a job: the part that is the storage thread's. */
 static void run_work(struct sim_member *m, struct member_work *work)
 {
-    struct error error = {0};
+    int error = m->is_full ? ENOSPC : m->store_error;
 
     if (work->ran)
         return;
     work->ran = true;
+    if (error)
+        write_errors_begin(1 + (unsigned)rng_below(&m->shared->world->rng, 20), error);
     if (work->job)
         work->job->run_fn(work->job);
     else
-        SIM_CHECK(mvcc_seal_write(work->seal, &error) == ST_OK, "member %u: %s", m->number, error.text);
+        work->status = mvcc_seal_write(work->seal, &work->error);
+    write_errors_end();
+    SIM_CHECK(work->status == ST_OK || (work->status == ST_NO_SPACE && m->is_full) || (work->status == ST_IO && m->store_error),
+              "member %u: %s", m->number, work->error.text);
+    m->shared->full_seals += work->status == ST_NO_SPACE;
 }
 
 static void on_storage_time(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
@@ -192,10 +222,10 @@ static void on_storage_time(void *arg, unsigned number, uint64_t life, const uin
     memmove(m->work, m->work + 1, --m->work_count * sizeof *m->work);
     if (m->work_count)
         storage_soon(m);
-    m->shared->seals += work.seal != NULL;
+    m->shared->seals += work.seal && work.status == ST_OK;
     ENDS_HERE(m);
     if (work.seal)
-        node_on_seal_written(m->node, work.seal, ST_OK, NULL);
+        node_on_seal_written(m->node, work.seal, work.status, &work.error);
     else
         node_on_job_done(m->node, work.job);
     member_run(m);
@@ -298,7 +328,8 @@ static void node_fail_fn(void *arg, const char *text)
 {
     struct sim_member *m = arg;
 
-    SIM_CHECK(damage_is_open(m), "member %u ends itself: %s", m->number, text);
+    SIM_CHECK(damage_is_open(m) || m->store_error, "member %u ends itself: %s", m->number, text);
+    m->shared->store_errors += m->store_error != 0;
     sim_trace(m->shared, "%u ends itself: %s", m->number, text);
     longjmp(m->on_end, 1);
 }
@@ -320,10 +351,9 @@ static void damaged_fn(void *arg)
 static void voters_fn(void *arg, raft_index index, unsigned count)
 {
     struct sim_member *m = arg;
-    struct error error;
 
     voters_note(&m->data.voters, index, count);
-    SIM_CHECK(voters_save(&m->data.voters, m->data.member_fd, &error) == ST_OK, "member %u: %s", m->number, error.text);
+    keep_voters(m);
 }
 
 /* Done about damage, at a start. */
@@ -332,7 +362,7 @@ static void tell_fn(void *arg, enum log_level level, const char *what, const cha
     struct sim_member *m = arg;
 
     (void)level;
-    SIM_CHECK(damage_is_open(m), "member %u finds damage where there was none: %s", m->number, why);
+    SIM_CHECK(damage_is_open(m) || m->read_error_at, "member %u finds damage where there was none: %s", m->number, why);
     m->shared->healed_stores += strstr(what, "the store is damaged") != NULL;
     m->log_is_new |= strstr(what, "the log is damaged") != NULL;
     sim_trace(m->shared, "%u: %s: %s", m->number, what, why);
@@ -363,6 +393,16 @@ static int64_t wall_ns_fn(void *arg)
 
 /* ---- doing ---- */
 
+/* How long the disk takes; a full one is asked again in a while. */
+static int64_t log_step_ns(struct sim_member *m)
+{
+    struct world *w = m->shared->world;
+
+    if (m->is_full && world_chance(w, 500))
+        return m->shared->tick_ns;
+    return world_chance(w, m->shared->slow_disk) ? world_between(w, NS_PER_MS, 400 * NS_PER_MS) : world_between(w, 50000, NS_PER_MS);
+}
+
 void member_run(struct sim_member *m)
 {
     struct world *w = m->shared->world;
@@ -374,9 +414,7 @@ void member_run(struct sim_member *m)
     if (m->log_step_due || !wal_wants_step(m->files.wal))
         return;
     m->log_step_due = true;
-    world_at(w, w->now_ns + (world_chance(w, m->shared->slow_disk) ? world_between(w, NS_PER_MS, 400 * NS_PER_MS) :
-                                                                     world_between(w, 50000, NS_PER_MS)),
-             on_log_step, m->shared, m->number, m->life, NULL, 0);
+    world_at(w, w->now_ns + log_step_ns(m), on_log_step, m->shared, m->number, m->life, NULL, 0);
 }
 
 /* ---- starting, as raftd does ---- */
@@ -401,7 +439,7 @@ static enum status open_files(struct sim_member *m, struct error *ret_error)
                                 .wal_options = {.disk = m->disk,
                                                 .cluster_id = m->data.cluster_id,
                                                 .member_id = m->data.member_id,
-                                                .segment_bytes = 8192,
+                                                .segment_bytes = SIM_SEGMENT_BYTES,
                                                 .synchronous = true,
                                                 .identity_seed = rng_next(&s->world->rng) | 1,
                                                 .stepped = true,
@@ -410,8 +448,12 @@ static enum status open_files(struct sim_member *m, struct error *ret_error)
                                                 .arg = m},
                                 .tell_fn = tell_fn,
                                 .arg = m};
+    memory_disk_fail_at(m->disk, m->read_error_at, EIO);
     st = storage_open(&m->files, ret_error);
-    return st == ST_OK ? voters_save(&m->data.voters, m->data.member_fd, ret_error) : st;
+    memory_disk_fail_at(m->disk, 0, 0);
+    if (st == ST_OK)
+        keep_voters(m);
+    return st;
 }
 
 static enum status open_node(struct sim_member *m, struct error *ret_error)
@@ -433,6 +475,8 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
                              .snapshot_catchup = s->snapshot_catchup,
                              .window_bytes_max = s->window_bytes_max,
                              .snapshot_chunk_bytes = s->snapshot_chunk_bytes,
+                             .space_floor_bytes = 1024,
+                             .space_low_bytes = s->space_low_bytes,
                              .send_fn = send_fn,
                              .send_snapshot_fn = send_snapshot_fn,
                              .work_fn = work_fn,
@@ -460,8 +504,10 @@ static void close_files(struct sim_member *m)
 
 static enum status open_member(struct sim_member *m, struct error *ret_error)
 {
-    enum status st = open_files(m, ret_error);
+    enum status st;
 
+    m->log_is_new = false;
+    st = open_files(m, ret_error);
     if (st == ST_OK)
         st = open_node(m, ret_error);
     m->store = m->files.store;
@@ -479,28 +525,40 @@ static void check_log(struct sim_member *m)
     m->shared->healed_logs++;
 }
 
+/* It did not start, and says why: a disk that cannot be read, or damage that nobody else can heal. Neither is there the next time. */
+static void on_refusal(struct sim_member *m, const struct error *error)
+{
+    sim_trace(m->shared, "%u does not start: %s", m->number, error->text);
+    SIM_CHECK(*error->text, "member %u does not start, and says nothing", m->number);
+    if (m->read_error_at) {
+        m->read_error_at = 0;
+        close_files(m);
+        return;
+    }
+    SIM_CHECK(m->damage.count && (m->damage.needs_operator || !storage_can_heal(&m->files)), "member %u does not start: %s", m->number,
+              error->text);
+    close_files(m);
+    damage_undo(m);
+    m->shared->refused_starts++;
+}
+
 void member_start(struct sim_member *m)
 {
     struct member_world *s = m->shared;
     struct error error = {0};
-    enum status st;
 
     m->life++;
     m->clock_base_ns = world_between(s->world, 0, 1000 * NS_PER_S); /* another boot */
     m->clock_percent = (unsigned)world_between(s->world, 90, 110);
     m->paused_until_ns = m->disk_stalled_until_ns = 0;
-    m->log_step_due = m->log_is_new = false;
-    st = open_member(m, &error);
-    if (st != ST_OK) {
-        SIM_CHECK(damage_is_open(m) && (m->damage.needs_operator || !storage_can_heal(&m->files)) && *error.text,
-                  "member %u does not start: %s", m->number, error.text);
-        sim_trace(s, "%u does not start: %s", m->number, error.text);
-        s->refused_starts++;
-        close_files(m);
-        damage_undo(m);
-        st = open_member(m, &error);
-        SIM_CHECK(st == ST_OK, "member %u does not start, and has all that it had: %s", m->number, error.text);
-    }
+    m->log_step_due = false;
+    m->store_error = 0;
+    m->read_error_at = world_chance(s->world, 30) ? 1 + (unsigned)rng_below(&s->world->rng, 20) : 0;
+    if (damage_is_open(m))
+        member_set_full(m, false); /* a new log needs space */
+    while (open_member(m, &error) != ST_OK)
+        on_refusal(m, &error);
+    m->read_error_at = 0;
     check_log(m);
     m->up = true;
     rules_on_start(m);
@@ -519,6 +577,8 @@ static void end_seal(struct sim_member *m, struct member_work *work)
     unsigned long long sequence;
 
     run_work(m, work);
+    if (work->status != ST_OK)
+        return;
     mvcc_get_stats(m->store, &stats);
     sequence = stats.segments + 1;
     SIM_CHECK(mvcc_seal_end(m->store, work->seal, &index, &term, &error) == ST_OK, "member %u: %s", m->number, error.text);
@@ -571,6 +631,19 @@ void member_crash(struct sim_member *m, enum member_end how)
     m->dying = false;
     m->disk->ops->free(m->disk);
     m->disk = left;
+}
+
+/* Little is left, or none; or as much as anybody wants. */
+void member_set_full(struct sim_member *m, bool full)
+{
+    uint64_t left = (uint64_t)world_between(m->shared->world, 0, 3 * SIM_SEGMENT_BYTES);
+
+    if (m->is_full == full)
+        return;
+    m->is_full = full;
+    memory_disk_set_size(m->disk, full ? memory_disk_used(m->disk) + left : UINT64_MAX);
+    m->shared->full_disks += full;
+    sim_trace(m->shared, "%u: %s", m->number, full ? "the disk is full" : "there is space again");
 }
 
 /* ---- all of them ---- */

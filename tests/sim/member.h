@@ -16,12 +16,15 @@ struct member_world; /* what members of one run share */
 
 #define MEMBER_WORK_MAX 32
 #define SIM_CLUSTER_ID 0xc1
+#define SIM_SEGMENT_BYTES 8192 /* of logs */
 
 /* Either a seal to write, or a job of the node. */
 struct member_work {
     struct mvcc_seal *seal;
     struct node_job *job;
     bool ran; /* but nobody heard of it */
+    enum status status; /* of a seal */
+    struct error error;
 };
 
 struct sim_member {
@@ -45,6 +48,9 @@ struct sim_member {
     bool dying;    /* the log may fail now */
     jmp_buf on_failure;
     jmp_buf on_end; /* it ends itself */
+    bool is_full;    /* its disk */
+    unsigned read_error_at; /* while it starts, the n-th call to the log's disk and all after it fail; 0: none */
+    int store_error; /* of what it writes to its store next; the process ends by that */
     struct damage damage;
     bool log_is_new; /* of this life: the one before was given up */
     /* of this life, for the rules */
@@ -62,11 +68,12 @@ struct member_world {
     int64_t tick_ns;
     uint64_t memtable_bytes, seal_entries, snapshot_count, snapshot_catchup;
     size_t window_bytes_max, snapshot_chunk_bytes;
+    uint64_t space_low_bytes;
     size_t message_bytes_max;
     unsigned inflight_messages_max;
     unsigned slow_disk; /* syncs of a thousand that take long */
     bool trace;
-    unsigned seals, crashes, snapshots, damages, healed_logs, healed_stores, refused_starts;
+    unsigned seals, crashes, snapshots, damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, store_errors;
     struct rules rules;
 };
 
@@ -76,6 +83,7 @@ void member_world_fini(struct member_world *s);
 void member_start(struct sim_member *m);
 enum member_end { MEMBER_KILLED, MEMBER_POWER_CUT, MEMBER_POWER_CUT_WRITING, MEMBER_SYNC_FAILS, MEMBER_ENDS };
 void member_crash(struct sim_member *m, enum member_end how);
+void member_set_full(struct sim_member *m, bool full);
 /* After anything was done to its node. */
 void member_run(struct sim_member *m);
 /* In the cluster, as who applied most of those that are up knows it. */

@@ -14,6 +14,15 @@
 
 /* ---- rest ---- */
 
+/* By the alarm: it ends by itself when there is space. */
+static bool is_short_of_space(const struct members *members)
+{
+    for (unsigned i = 0; i < members->count; i++)
+        if (members->list[i].no_space)
+            return true;
+    return false;
+}
+
 static bool is_at_rest(struct run *run)
 {
     const struct sim_member *newest = member_newest(&run->members);
@@ -29,6 +38,8 @@ static bool is_at_rest(struct run *run)
         if (!member_is_in(m))
             continue;
         node_get_raft_status(m->node, &st);
+        if (is_short_of_space(node_members(m->node)))
+            return false;
         if (!st.leader || st.applied != st.last || st.applied != mvcc_applied_index(newest->store))
             return false;
     }
@@ -243,6 +254,7 @@ static void draw_limits(struct run *run)
     s->message_bytes_max = (size_t)world_between(w, 50, 4000);
     s->inflight_messages_max = (unsigned)world_between(w, 1, 8);
     s->seal_entries = (uint64_t)(tiny ? world_between(w, 5, 100) : world_between(w, 50, 500));
+    s->space_low_bytes = (uint64_t)(world_chance(w, 500) ? world_between(w, 0, 4 * SIM_SEGMENT_BYTES) : 0);
     s->snapshot_count = (uint64_t)world_between(w, 1, 40);
     s->snapshot_catchup = (uint64_t)world_between(w, 0, 10);
     s->window_bytes_max = (size_t)world_between(w, 2000, 50000);
@@ -261,6 +273,11 @@ static struct run_result result_of(const struct run *run)
                            .healed_logs = s->healed_logs,
                            .healed_stores = s->healed_stores,
                            .refused_starts = s->refused_starts,
+                           .full_disks = s->full_disks,
+                           .full_seals = s->full_seals,
+                           .log_waits = s->log_waits,
+                           .store_errors = s->store_errors,
+                           .no_space = run->no_space,
                            .virtual_ns = run->world.now_ns,
                            .trace = run->world.trace};
 

@@ -44,6 +44,9 @@ static void tell(const struct workers_result *r)
     printf("%llu damages: %llu logs and %llu stores healed, %llu starts refused\n", (unsigned long long)r->sum.damages,
            (unsigned long long)r->sum.healed_logs, (unsigned long long)r->sum.healed_stores,
            (unsigned long long)r->sum.refused_starts);
+    printf("%llu full disks: %llu seals and %llu steps of logs found no space, %llu writes refused; %llu stores could not write\n",
+           (unsigned long long)r->sum.full_disks, (unsigned long long)r->sum.full_seals, (unsigned long long)r->sum.log_waits,
+           (unsigned long long)r->sum.no_space, (unsigned long long)r->sum.store_errors);
     printf("%.2f simulated hours in %.1f s (%.1f s of processors): %.0f simulated hours an hour\n", hours, elapsed,
            (double)r->cpu_ns / NS_PER_S, elapsed > 0 ? hours * 3600 / elapsed : 0);
 }

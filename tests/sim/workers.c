@@ -94,6 +94,11 @@ static void add_result(struct run_result *sum, const struct run_result *r)
     sum->healed_logs += r->healed_logs;
     sum->healed_stores += r->healed_stores;
     sum->refused_starts += r->refused_starts;
+    sum->full_disks += r->full_disks;
+    sum->full_seals += r->full_seals;
+    sum->log_waits += r->log_waits;
+    sum->store_errors += r->store_errors;
+    sum->no_space += r->no_space;
     sum->elections += r->elections;
     sum->virtual_ns += r->virtual_ns;
     sum->trace = sum->trace * 31 + r->trace;

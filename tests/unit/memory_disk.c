@@ -488,6 +488,11 @@ void memory_disk_set_size(struct disk *d, uint64_t bytes)
     disk_of(d)->size = bytes;
 }
 
+uint64_t memory_disk_used(const struct disk *d)
+{
+    return used_bytes(disk_of(d));
+}
+
 /* The durable contents, with the names of one version of the directory. */
 static struct disk *durable_copy(const struct memory_disk *d, size_t version, bool as_seen)
 {
@@ -495,6 +500,7 @@ static struct disk *durable_copy(const struct memory_disk *d, size_t version, bo
     struct memory_disk *to = disk_of(base);
     const struct directory *dir = &d->directories[version];
 
+    to->size = d->size;
     for (size_t i = 0; i < dir->count; i++) {
         struct memory_inode *inode = new_inode(to);
         content_copy(&inode->durable,

@@ -34,6 +34,7 @@ bool memory_disk_has_dropped(const struct disk *d);
 
 /* The disk holds so many bytes from now on: what would grow beyond fails with ENOSPC. UINT64_MAX: no end. */
 void memory_disk_set_size(struct disk *d, uint64_t bytes);
+uint64_t memory_disk_used(const struct disk *d);
 
 /* A new disk with what is found after the process was killed: everything that was written. */
 struct disk *memory_disk_after_kill(const struct disk *d);

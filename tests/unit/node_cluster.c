@@ -161,6 +161,7 @@ void node_cluster_start(struct node_cluster *c, unsigned number)
                              .member_id = number + 1,
                              .initial = &initial,
                              .store_options = {.memtable_bytes = 4096, .seal_entries = 40, .no_sync = true},
+                             .space_floor_bytes = SPACE_FLOOR_BYTES,
                              .space_low_bytes = SPACE_LOW_BYTES,
                              .dir = &m->dir,
                              .tick_ns = TICK_NS,

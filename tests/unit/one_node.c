@@ -69,6 +69,7 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .election_ticks = 10,
                              .message_bytes_max = RAFT_MESSAGE_BYTES_MAX,
                              .store_options = so,
+                             .space_floor_bytes = SPACE_FLOOR_BYTES,
                              .space_low_bytes = space_low_bytes,
                              .inflight_messages_max = 8,
                              .random_seed = 9,

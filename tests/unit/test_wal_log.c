@@ -265,6 +265,60 @@ static void a_suffix_replaced_before_a_release_stays_replaced(void **state)
     fixture_fini(&fx);
 }
 
+static struct raft_entry *entry_of(raft_index index, uint32_t len)
+{
+    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, len);
+
+    e->index = index;
+    e->term = 1;
+    memset(e->data, 7, len);
+    return e;
+}
+
+static void a_stepped_log_without_space_keeps_what_waits_in_order(void **state)
+{
+    struct wal_options options = {
+        .cluster_id = 1, .member_id = 2, .segment_bytes = 1024, .synchronous = true, .stepped = true};
+    struct disk *d = options.disk = memory_disk_new();
+    struct raft_hard_state hard;
+    struct raft_entry **entries, *e;
+    uint64_t ticket = 0, durable;
+    struct wal *w;
+    size_t count;
+    bool new;
+
+    (void)state;
+    assert_int_equal(wal_open(&options, &w, &new, NULL), ST_OK);
+    wal_start(w);
+    memory_disk_set_size(d, memory_disk_used(d));
+    for (raft_index i = 1; i <= 6; i++) {
+        e = entry_of(i, 300);
+        ticket = wal_append(w, NULL, &e, 1, true);
+        raft_entry_unref(e);
+    }
+    assert_true(wal_step(w));
+    durable = wal_durable(w);
+    assert_true(durable > 0 && durable < ticket);
+    assert_true(wal_wants_step(w));
+    wal_step(w);
+    assert_int_equal(wal_durable(w), durable);
+    memory_disk_set_size(d, UINT64_MAX);
+    wal_step(w);
+    assert_int_equal(wal_durable(w), ticket);
+    assert_false(wal_wants_step(w));
+    wal_close(w);
+    assert_int_equal(wal_open(&options, &w, &new, NULL), ST_OK);
+    assert_int_equal(wal_replay(w, 0, &hard, &entries, &count, NULL), ST_OK);
+    assert_int_equal(count, 6);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(entries[i]->index, i + 1);
+        raft_entry_unref(entries[i]);
+    }
+    free(entries);
+    wal_close(w);
+    d->ops->free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_release_beyond_the_end_begins_the_log_anew),
         cmocka_unit_test(a_release_of_another_term_lets_go_of_what_follows),
         cmocka_unit_test(a_suffix_replaced_before_a_release_stays_replaced),
+        cmocka_unit_test(a_stepped_log_without_space_keeps_what_waits_in_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
