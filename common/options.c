@@ -8,6 +8,39 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Digits, perhaps a fraction, and a unit; again and again. 0 needs no unit. No signs. */
+static bool parse_duration(const char *text, int64_t *ret_ns)
+{
+    static const struct {
+        const char *name;
+        double ns;
+    } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
+    double sum = 0;
+
+    if (!strcmp(text, "0")) {
+        *ret_ns = 0;
+        return true;
+    }
+    do {
+        size_t digits = strspn(text, "0123456789."), unit = 0, len;
+        char number[32];
+        if (!digits || digits >= sizeof number || strspn(text, ".") == digits || strchr(text, '.') != strrchr(text, '.'))
+            return false;
+        memcpy(number, text, digits);
+        number[digits] = 0;
+        text += digits;
+        len = strspn(text, "nusmh");
+        while (unit < 6 && (strlen(units[unit].name) != len || memcmp(units[unit].name, text, len)))
+            unit++;
+        if (unit == 6)
+            return false;
+        sum += strtod(number, NULL) * units[unit].ns;
+        text += len;
+    } while (*text && sum < 9e18);
+    *ret_ns = (int64_t)sum;
+    return sum < 9e18;
+}
+
 static enum status option_set(const struct option_row *row, void *conf, const char *value,
                               const char *where, struct error *ret_error)
 {
@@ -38,6 +71,12 @@ static enum status option_set(const struct option_row *row, void *conf, const ch
             return error_set(ret_error, ST_BAD_ARGUMENT, "%s --%s: %lld is not in %lld..%lld", where,
                              row->name, number, (long long)row->min, (long long)row->max);
         *(int64_t *)(void *)field = number;
+        return ST_OK;
+    case OPTION_DURATION:
+        if (!parse_duration(value, (int64_t *)(void *)field))
+            return error_set(ret_error, ST_BAD_ARGUMENT, "%s --%s: \"%s\" is no duration such as 90s or 1h30m", where, row->name, value);
+        if (*(int64_t *)(void *)field < row->min || *(int64_t *)(void *)field > row->max)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "%s --%s: %s is too short or too long", where, row->name, value);
         return ST_OK;
     }
     return ST_BAD_ARGUMENT;

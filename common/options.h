@@ -14,14 +14,14 @@
 
 #include "common/error.h"
 
-enum option_kind { OPTION_TEXT, OPTION_NUMBER, OPTION_BOOL };
+enum option_kind { OPTION_TEXT, OPTION_NUMBER, OPTION_BOOL, OPTION_DURATION };
 
 struct option_row {
     const char *name;          /* without dashes */
     enum option_kind kind;
-    size_t offset;             /* in the caller's struct: const char *, int64_t or bool */
+    size_t offset;             /* in the caller's struct: const char *, int64_t, bool, or int64_t of nanoseconds (Go's 1h2m3.5s) */
     const char *default_text;  /* parsed like a value; NULL: leave what is there */
-    int64_t min, max;          /* OPTION_NUMBER */
+    int64_t min, max;          /* OPTION_NUMBER, OPTION_DURATION */
     const char *help;          /* one line */
 };
 

@@ -164,7 +164,7 @@ static void every_result_has_a_text_a_code_and_an_errno(void **state)
 
 struct conf {
     const char *text;
-    int64_t number;
+    int64_t number, span_ns;
     bool flag;
 };
 
@@ -172,6 +172,7 @@ static const struct option_row rows[] = {
     {"data-dir", OPTION_TEXT, offsetof(struct conf, text), "here", 0, 0, "a text"},
     {"wait", OPTION_NUMBER, offsetof(struct conf, number), "7", 1, 100, "a number"},
     {"flag", OPTION_BOOL, offsetof(struct conf, flag), "false", 0, 0, "a switch"},
+    {"span", OPTION_DURATION, offsetof(struct conf, span_ns), "1m", 0, INT64_MAX / 2, "a duration"},
 };
 static const struct option_table table = {rows, sizeof rows / sizeof *rows, "TEST"};
 
@@ -219,6 +220,28 @@ static void options_are_spelled_as_etcds(void **state)
         assert_int_equal(parse(&c, bad[i][0], bad[i][1], NULL), ST_BAD_ARGUMENT);
 }
 
+static void durations_are_spelled_as_gos(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ns;
+    } good[] = {{"--span=0", 0}, {"--span=0s", 0}, {"--span=90s", 90000000000}, {"--span=1h30m", 5400000000000},
+                {"--span=1.5s", 1500000000}, {"--span=250ms", 250000000}, {"--span=.5us", 500}, {"--span=2h0m1s5ns", 7201000000005}};
+    static const char *const bad[] = {"--span=", "--span=5", "--span=s", "--span=-1s", "--span=1 s", "--span=1.2.3s", "--span=.s",
+                                      "--span=1d", "--span=1sm", "--span=2000000h", "--span=99999999999999999999999999999999999s"};
+    struct conf c;
+
+    (void)state;
+    assert_int_equal(parse(&c, NULL, NULL, NULL), ST_OK);
+    assert_int_equal(c.span_ns, 60000000000);
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_int_equal(parse(&c, good[i].text, NULL, NULL), ST_OK);
+        assert_int_equal(c.span_ns, good[i].ns);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(parse(&c, bad[i], NULL, NULL), ST_BAD_ARGUMENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +253,7 @@ int main(void)
         cmocka_unit_test(slices_are_ordered_as_keys),
         cmocka_unit_test(every_result_has_a_text_a_code_and_an_errno),
         cmocka_unit_test(options_are_spelled_as_etcds),
+        cmocka_unit_test(durations_are_spelled_as_gos),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
