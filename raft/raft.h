@@ -148,6 +148,9 @@ enum raft_message_type {
     RAFT_MSG_PULL_RESPONSE = 33,       /* entries, commit; hint_index, hint_term: the last one; or reject, as for an append */
     /* Between owners, and ignored here: leader -> follower, a change of the configuration that it forwarded will never be appended. */
     RAFT_MSG_PROPOSE_REFUSED = 34,     /* context: the owner's number for it; hint_index: the enum status that says why */
+    /* The same, between any two: what is the hash (HashKV) of revision `index`? context: the question's number. */
+    RAFT_MSG_HASH = 35,
+    RAFT_MSG_HASH_RESPONSE = 36,       /* index, context: the question's; hint_term: the hash, commit: compacted up to; reject: unknown */
 };
 
 struct raft_message {

@@ -21,7 +21,8 @@ struct conf_flags {
     int64_t heartbeat_ms, election_ms;
     int64_t snapshot_count, snapshot_catchup, memtable_bytes;
     int64_t max_learners;
-    bool pre_vote, strict_reconfig_check, force_new_cluster, version, help;
+    int64_t corrupt_check_ns;
+    bool initial_corrupt_check, pre_vote, strict_reconfig_check, force_new_cluster, version, help;
 };
 
 struct conf_urls {

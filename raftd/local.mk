@@ -9,6 +9,8 @@ libnode_a_SOURCES = \
 	raftd/node/apply.c \
 	raftd/node/change.c \
 	raftd/node/command.c raftd/node/command.h \
+	raftd/node/compare.c \
+	raftd/node/divergence.c raftd/node/divergence.h \
 	raftd/node/internal.h \
 	raftd/node/kv.h raftd/node/kv_apply.c raftd/node/kv_check.c raftd/node/kv_encode.c \
 	raftd/node/kv_range.c raftd/node/kv_range.h \
@@ -28,8 +30,8 @@ libpeer_a_SOURCES = \
 	raftd/peer/peers.c raftd/peer/peers.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += test_alone test_kv test_codecs test_node test_node_leader
-TESTS += test_alone test_kv test_codecs test_node test_node_leader
+check_PROGRAMS += test_alone test_compare test_kv test_codecs test_node test_node_leader
+TESTS += test_alone test_compare test_kv test_codecs test_node test_node_leader
 node_test_libs = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 test_kv_SOURCES = tests/unit/test_kv.c tests/unit/check.h
 test_kv_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
@@ -40,6 +42,9 @@ test_codecs_LDADD = $(node_test_libs)
 one_node = tests/unit/one_node.c tests/unit/one_node.h tests/unit/check.h tests/unit/memory_disk.c tests/unit/memory_disk.h
 test_node_SOURCES = tests/unit/test_node.c $(one_node)
 test_alone_SOURCES = tests/unit/test_alone.c $(one_node)
+test_compare_SOURCES = tests/unit/test_compare.c $(one_node)
+test_compare_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+test_compare_LDADD = $(node_test_libs)
 test_alone_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 test_alone_LDADD = $(node_test_libs)
 test_node_leader_SOURCES = tests/unit/test_node_leader.c $(one_node)

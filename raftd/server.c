@@ -201,6 +201,15 @@ static void node_disk_fn(void *arg, bool stalls)
         log_notice("node", "the disk of the log goes on");
 }
 
+static void node_compare_fn(void *arg, bool is_bad, const char *text)
+{
+    (void)arg;
+    if (is_bad)
+        log_warning("node", "%s", text);
+    else
+        log_info("node", "%s", text);
+}
+
 static void node_restored_fn(void *arg, struct mvcc *store)
 {
     struct server *s = arg;
@@ -527,6 +536,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .random_seed = rng_seed_from_system(),
         .now_ns = loop_now_ns(s->loop),
         .force_new_cluster = f->force_new_cluster,
+        .corrupt_check_ns = f->corrupt_check_ns,
         .strict_reconfig_check = f->strict_reconfig_check,
         .learners_max = (unsigned)f->max_learners,
         .limits = {.txn_ops_max = TXN_OPS_MAX},
@@ -552,6 +562,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .changed_fn = node_changed_fn,
         .damaged_fn = node_damaged_fn,
         .disk_fn = node_disk_fn,
+        .compare_fn = node_compare_fn,
         .fail_fn = fail,
         .wall_ns_fn = wall_clock,
         .arg = s,
@@ -627,7 +638,7 @@ static enum status open_services(struct server *s, struct error *ret_error)
     o.service_arg = s->api;
     s->grpc = grpc_server_new(&o);
     st = open_listeners(s, &s->conf->listen_peer, on_peer, ret_error);
-    if (st == ST_OK)
+    if (st == ST_OK && !s->conf->flags.initial_corrupt_check)
         st = open_listeners(s, &s->conf->listen_client, on_client, ret_error);
     return st;
 }
@@ -694,20 +705,43 @@ enum status server_open(const struct conf *conf, struct server **ret_server, str
     return ST_OK;
 }
 
-int server_run(struct server *s)
+static void tell_ready(const struct server *s)
 {
     char text[300];
 
+    for (unsigned i = 0; i < s->conf->listen_client.count; i++) {
+        url_format(&s->conf->listen_client.list[i], text, sizeof text);
+        log_info("server", "ready to serve client requests url=%s", text);
+    }
+}
+
+/* --initial-corrupt-check: clients are let in when it is known that they get what the others would give them. */
+static void on_compared(void *arg, bool may_serve)
+{
+    struct server *s = arg;
+    struct error error;
+
+    if (!may_serve) {
+        log_error("server", "checkInitialHashKV failed: %" PRIx64 " found data inconsistency with peers", s->dir.member_id);
+        s->exit_status = 1;
+        loop_stop(s->loop);
+    } else if (open_listeners(s, &s->conf->listen_client, on_client, &error) != ST_OK) {
+        fail(s, error.text);
+    } else {
+        tell_ready(s);
+    }
+}
+
+int server_run(struct server *s)
+{
     s->term = loop_signal_new(s->loop, SIGTERM, on_signal, s);
     s->interrupt = loop_signal_new(s->loop, SIGINT, on_signal, s);
     signal(SIGPIPE, SIG_IGN);
     log_info("server", "started node=%" PRIx64 " cluster=%" PRIx64 " name=%s rev=%" PRId64 " index=%" PRIu64,
              s->dir.member_id, s->dir.cluster_id, s->conf->flags.name, mvcc_revision(s->store),
              mvcc_applied_index(s->store));
-    for (unsigned i = 0; i < s->conf->listen_client.count; i++) {
-        url_format(&s->conf->listen_client.list[i], text, sizeof text);
-        log_info("server", "ready to serve client requests url=%s", text);
-    }
+    if (!s->conf->flags.initial_corrupt_check)
+        tell_ready(s);
     loop_timer_set(s->loop, &s->tick, loop_now_ns(s->loop));
     s->publisher = (struct publisher){.loop = s->loop,
                                       .node = s->node,
@@ -721,6 +755,8 @@ int server_run(struct server *s)
     loop_timer_set(s->loop, &s->stall, loop_now_ns(s->loop) + STALL_REPORT_NS);
     run_soon(s);
     loop_run_once(s->loop, 0); /* what the log held is applied here: nobody waits yet, and it is no stall */
+    if (s->conf->flags.initial_corrupt_check)
+        node_compare_at_start(s->node, on_compared, s);
     (void)loop_take_stall_ns(s->loop);
     loop_run(s->loop);
     (void)take_stall(s);

@@ -20,6 +20,7 @@ pytest_files = \
 	tests/cluster/test_full_disk.py \
 	tests/cluster/test_back_pressure.py \
 	tests/cluster/test_handshake.py \
+	tests/cluster/test_divergence.py \
 	tests/cluster/test_hash.py \
 	tests/cluster/test_interrupted_snapshot.py \
 	tests/cluster/test_leader.py \

@@ -180,17 +180,17 @@ void api_transfer_leader(struct api *a, struct grpc_call *call, uint64_t to)
 /* ---- the table ---- */
 
 static const struct api_method rows[] = {
-    {.path = "/etcdserverpb.KV/Range", .handle = api_kv_range, .flags = METHOD_ON_LEARNERS},
+    {.path = "/etcdserverpb.KV/Range", .handle = api_kv_range, .flags = METHOD_ON_LEARNERS | METHOD_READS},
     {.path = "/etcdserverpb.KV/RangeStream",
      .handle = api_kv_range_stream,
-     .flags = METHOD_ANSWERS_STREAM,
+     .flags = METHOD_ANSWERS_STREAM | METHOD_READS,
      .on_writable = api_range_stream_on_writable},
     {.path = "/etcdserverpb.KV/Put", .handle = api_kv_put},
-    {.path = "/etcdserverpb.KV/Txn", .handle = api_kv_txn},
+    {.path = "/etcdserverpb.KV/Txn", .handle = api_kv_txn, .flags = METHOD_READS},
     {.path = "/etcdserverpb.KV/DeleteRange", .handle = api_kv_delete},
     {.path = "/etcdserverpb.Watch/Watch",
      .handle = api_watch_message,
-     .flags = METHOD_STREAMS | METHOD_WATCHES_LEADER,
+     .flags = METHOD_STREAMS | METHOD_WATCHES_LEADER | METHOD_READS,
      .on_cancel = api_watch_on_cancel,
      .on_writable = api_watch_on_writable},
     {.path = "/etcdserverpb.Cluster/MemberList", .handle = api_member_list},
@@ -240,6 +240,8 @@ static enum status admit(struct api *a, const struct api_method *row, struct grp
 
     if (!(row->flags & METHOD_ON_LEARNERS) && node_is_learner(a->node))
         return ST_NOT_FOR_LEARNER;
+    if ((row->flags & METHOD_READS) && node_is_corrupt(a->node))
+        return ST_CORRUPT_CLUSTER;
     if (!is_utf8(grpc_call_metadata(call, "client-api-version")))
         return ST_BAD_CLIENT_VERSION;
     if (row->flags & METHOD_WATCHES_LEADER)

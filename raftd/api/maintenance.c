@@ -7,14 +7,26 @@
 
 #include "common/limits.h"
 
+/* etcd's protobuf text. */
+static void print_alarm(const struct alarm *alarm, char *ret_text, size_t size)
+{
+    const char *type = alarm->type == ALARM_CORRUPT ? "CORRUPT" : "NOSPACE";
+
+    if (alarm->id)
+        snprintf(ret_text, size, "memberID:%" PRIu64 " alarm:%s ", alarm->id, type);
+    else
+        snprintf(ret_text, size, "alarm:%s ", type);
+}
+
 void api_status(struct api *a, struct grpc_call *call, struct slice message)
 {
     Etcdserverpb__StatusResponse response;
     Etcdserverpb__DowngradeInfo no_downgrade;
     Etcdserverpb__ResponseHeader header;
     char version[] = ETCD_API_VERSION, storage[] = ETCD_STORAGE_VERSION, no_leader[] = "etcdserver: no leader";
-    char alarms[RAFT_VOTERS_MAX + RAFT_LEARNERS_MAX][64], *errors[1 + RAFT_VOTERS_MAX + RAFT_LEARNERS_MAX];
-    const struct members *members = node_members(a->node);
+    char texts[ALARMS_MAX][64], *errors[1 + ALARMS_MAX];
+    struct alarm alarms[ALARMS_MAX];
+    unsigned alarm_count = members_alarms(node_members(a->node), 0, alarms);
     struct raft_status raft;
     struct mvcc_stats stats;
     bool decoded = etcdserverpb__status_request__unpack(&a->arena.allocator, message.len, message.data) != NULL;
@@ -45,37 +57,31 @@ void api_status(struct api *a, struct grpc_call *call, struct slice message)
     response.errors = errors;
     if (!raft.leader)
         errors[response.n_errors++] = no_leader;
-    for (unsigned i = 0; i < members->count; i++) {
-        if (!members->list[i].no_space)
-            continue;
-        snprintf(alarms[i], sizeof alarms[i], "memberID:%" PRIu64 " alarm:NOSPACE ", members->list[i].id);
-        errors[response.n_errors++] = alarms[i];
+    for (unsigned i = 0; i < alarm_count; i++) {
+        print_alarm(&alarms[i], texts[i], sizeof texts[i]);
+        errors[response.n_errors++] = texts[i];
     }
     api_reply_message(call, &response.base);
 }
 
-/* NOSPACE is the only one there is. Linearizable, as etcd's. */
+/* Linearizable, as etcd's. */
 static void answer_alarms(struct api *a, struct grpc_call *call, struct slice message)
 {
     Etcdserverpb__AlarmRequest *r = etcdserverpb__alarm_request__unpack(&a->arena.allocator, message.len, message.data);
-    const struct members *members = node_members(a->node);
-    bool wanted;
-    uint64_t ids[RAFT_VOTERS_MAX + RAFT_LEARNERS_MAX];
+    struct alarm list[ALARMS_MAX];
     struct kv_header h;
-    size_t count = 0;
+    unsigned count = 0;
 
     INVARIANT(r != NULL); /* it was decoded before */
-    wanted = r->alarm == ETCDSERVERPB__ALARM_TYPE__NONE || r->alarm == ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+    if ((unsigned)r->alarm <= ETCDSERVERPB__ALARM_TYPE__CORRUPT)
+        count = members_alarms(node_members(a->node), r->alarm, list);
     arena_reset(&a->arena);
-    for (unsigned i = 0; wanted && i < members->count; i++)
-        if (members->list[i].no_space)
-            ids[count++] = members->list[i].id;
     node_get_header(a->node, &h);
-    kv_encode_alarms(api_answer_room(a), &h, mvcc_revision(node_store(a->node)), ids, count);
+    kv_encode_alarms(api_answer_room(a), &h, mvcc_revision(node_store(a->node)), list, count);
     api_reply(call, buf_slice(&a->answer));
 }
 
-/* Raised by the members themselves, as their disks run full; they end it, too, but an operator may. */
+/* Raised by the members themselves; NOSPACE they end, too. An operator may end any. */
 void api_alarm(struct api *a, struct grpc_call *call, struct slice message)
 {
     Etcdserverpb__AlarmRequest *r = etcdserverpb__alarm_request__unpack(&a->arena.allocator, message.len, message.data);

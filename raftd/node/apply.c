@@ -63,22 +63,30 @@ static enum status apply_publish(struct node *n, const struct kv_header *h, stru
     return ST_OK;
 }
 
-/* Raised and ended by the member itself, or ended by an operator; answered as etcd does: with what was changed. */
+/* Raised and ended by members, or ended by an operator; answered as etcd does: with what was changed. */
 static enum status apply_alarm(struct node *n, const struct kv_header *h, struct slice payload, struct buf *out)
 {
     Etcdserverpb__AlarmRequest *r =
         etcdserverpb__alarm_request__unpack(&n->arena.allocator, payload.len, payload.data);
-    struct member *known = r && r->alarm == ETCDSERVERPB__ALARM_TYPE__NOSPACE ? members_find(&n->members, r->memberid) : NULL;
     bool raise = r && r->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
-    bool changed = known && (raise || known->no_space);
+    bool *alarm = r ? members_alarm(&n->members, r->memberid, r->alarm) : NULL;
+    bool changed = alarm && (raise || *alarm);
+    struct alarm answer;
 
     if (!r)
         return ST_BAD_MESSAGE;
-    if (known)
-        known->no_space = raise;
+    if (alarm)
+        *alarm = raise;
+    answer = (struct alarm){r->memberid, (enum alarm_type)r->alarm};
     if (out)
-        kv_encode_alarms(out, h, mvcc_revision(n->options.store), changed ? &known->id : NULL, changed);
+        kv_encode_alarms(out, h, mvcc_revision(n->options.store), &answer, changed);
     return ST_OK;
+}
+
+/* As in etcd nothing is written while data is in doubt, so that it does not get worse. */
+bool apply_refuses(const struct node *n, enum command_kind kind)
+{
+    return (kind == COMMAND_PUT || kind == COMMAND_DELETE_RANGE || kind == COMMAND_TXN) && members_is_corrupt(&n->members);
 }
 
 /* By command_kind. A kind without a row changes nothing, the same on every replica. */
@@ -158,7 +166,7 @@ static void apply_command(struct node *n, const struct raft_entry *e)
     if (is_command && fn) {
         node_get_header(n, &h);
         buf_clear(&n->answer);
-        st = fn(n, &h, c.payload, waiting ? &n->answer : NULL);
+        st = apply_refuses(n, c.kind) ? ST_CORRUPT_CLUSTER : fn(n, &h, c.payload, waiting ? &n->answer : NULL);
         arena_reset(&n->arena);
     }
     mvcc_end(n->options.store);

@@ -9,6 +9,7 @@
 #include "common/buf.h"
 #include "common/rng.h"
 #include "proto/arena.h"
+#include "raftd/node/divergence.h"
 #include "raftd/node/node.h"
 
 /* A write, a linearizable read, or a change of leader that a client waits for. */
@@ -38,6 +39,29 @@ struct stored_batch {
     uint64_t ticket;
     uint64_t batch; /* the core's number */
     size_t bytes;   /* of its entries */
+};
+
+/* Somebody wants the hash of what we hold at a revision. */
+struct hash_question {
+    uint64_t from, number; /* from 0: nobody */
+    mvcc_rev rev;
+    int64_t until_ns;
+    bool done, known; /* the answer: */
+    uint32_t hash;
+    mvcc_rev compact_rev;
+};
+
+enum comparison_kind { COMPARISON_NONE, COMPARISON_AS_LEADER, COMPARISON_AT_START };
+
+/* We want to know whether all hold the same. */
+struct comparison {
+    enum comparison_kind kind; /* COMPARISON_NONE: none is under way */
+    uint64_t number;
+    mvcc_rev rev;
+    int64_t until_ns, ask_again_ns;
+    bool is_due_again; /* the next one waits: who has not answered is not waited for, if a quorum agrees */
+    struct hash_row rows[MEMBERS_MAX]; /* that answered */
+    unsigned row_count;
 };
 
 struct node {
@@ -77,6 +101,17 @@ struct node {
     TAILQ_HEAD(, snapshot_receiver) receivers;  /* also those that only wait for the end of their jobs */
     struct snapshot_receiver *receiver;         /* the one that is alive, or NULL */
     struct snapshot_partial *partial;           /* what was received so far, of any transfer */
+
+    /* comparing */
+    struct comparison comparison;
+    int64_t compare_at_ns; /* the next one of a leader; 0: it was never set */
+    node_compared_fn compared_fn;
+    void *compared_arg;
+    struct hash_question questions[MEMBERS_MAX];
+    bool hashing; /* for all who ask for that revision */
+    struct mvcc_hasher hasher;
+    mvcc_rev hasher_compact_rev;
+    int64_t next_slice_ns;
 
     /* requests */
     uint64_t next_request_id;
@@ -150,6 +185,11 @@ enum status changes_judge(void *arg, const struct raft_entry *entry);
 enum status alone_decree(struct node *n, struct raft_options *o, struct raft_entry ***entries, size_t *count, size_t *ret_from,
                          struct error *ret_error) MUST_CHECK;
 
+/* node/compare.c: hashes of what members hold */
+void compare_on_message(struct node *n, const struct raft_message *m);
+/* Returns when it wants to be called again at the latest. */
+int64_t compare_on_tick(struct node *n);
+
 /* node/stall.c: a disk that gets nothing done */
 void stall_on_durable(struct node *n, uint64_t durable);
 void stall_on_tick(struct node *n);
@@ -158,6 +198,8 @@ bool stall_is_log_full(const struct node *n);
 
 /* node/apply.c */
 void apply_entry(struct node *n, const struct raft_entry *e);
+/* Is a command of that kind refused, as an alarm is on? Then it changes nothing. */
+bool apply_refuses(const struct node *n, enum command_kind kind);
 
 /* node/space.c: what happens when the disk runs full */
 /* ST_NO_SPACE: such a command is not to be proposed now. */

@@ -15,6 +15,7 @@
 #include "mvcc/mvcc.h"
 #include "proto/arena.h"
 #include "proto/rpc.pb-c.h"
+#include "raftd/node/members.h"
 
 /* What goes into every ResponseHeader beside the revision, and how large an answer may become: RESPONSE_BYTES_MAX. */
 struct kv_header {
@@ -61,8 +62,8 @@ enum status kv_apply_txn(struct mvcc *store, const struct kv_header *h, const Et
 /* ---- pieces other services need ---- */
 /* Append a mvccpb.KeyValue as field `field`; attributes: with our fields from 1000 on. */
 void kv_encode(struct buf *out, uint32_t field, const struct mvcc_kv *kv, bool attributes);
-/* An AlarmResponse: NOSPACE of these members. */
-void kv_encode_alarms(struct buf *out, const struct kv_header *h, mvcc_rev revision, const uint64_t *ids, size_t count);
+/* An AlarmResponse with these alarms. */
+void kv_encode_alarms(struct buf *out, const struct kv_header *h, mvcc_rev revision, const struct alarm *list, size_t count);
 void kv_encode_header(struct buf *out, uint32_t field, const struct kv_header *h, mvcc_rev revision);
 
 #endif

@@ -43,12 +43,12 @@ void kv_encode(struct buf *out, uint32_t field, const struct mvcc_kv *kv, bool a
 }
 
 /* AlarmResponse: header = 1, alarms = 2 {memberID = 1, alarm = 2}. */
-void kv_encode_alarms(struct buf *out, const struct kv_header *h, mvcc_rev revision, const uint64_t *ids, size_t count)
+void kv_encode_alarms(struct buf *out, const struct kv_header *h, mvcc_rev revision, const struct alarm *list, size_t count)
 {
     kv_encode_header(out, 1, h, revision);
     for (size_t i = 0; i < count; i++) {
-        wire_message(out, 2, wire_uint_len(1, ids[i]) + wire_uint_len(2, ETCDSERVERPB__ALARM_TYPE__NOSPACE));
-        wire_uint(out, 1, ids[i]);
-        wire_uint(out, 2, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+        wire_message(out, 2, wire_uint_len(1, list[i].id) + wire_uint_len(2, list[i].type));
+        wire_uint(out, 1, list[i].id);
+        wire_uint(out, 2, list[i].type);
     }
 }

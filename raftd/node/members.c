@@ -147,6 +147,39 @@ bool members_is_learner(const struct members *m, uint64_t id)
     return false;
 }
 
+unsigned members_alarms(const struct members *m, unsigned type, struct alarm *ret_list)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < m->count; i++) {
+        if (m->list[i].no_space && type != ALARM_CORRUPT)
+            ret_list[count++] = (struct alarm){m->list[i].id, ALARM_NO_SPACE};
+        if (m->list[i].corrupt && type != ALARM_NO_SPACE)
+            ret_list[count++] = (struct alarm){m->list[i].id, ALARM_CORRUPT};
+    }
+    if (m->corrupt && type != ALARM_NO_SPACE)
+        ret_list[count++] = (struct alarm){0, ALARM_CORRUPT};
+    return count;
+}
+
+bool *members_alarm(struct members *m, uint64_t id, unsigned type)
+{
+    struct member *member = members_find(m, id);
+
+    if (type == ALARM_CORRUPT && !id)
+        return &m->corrupt;
+    if (!member || (type != ALARM_CORRUPT && type != ALARM_NO_SPACE))
+        return NULL;
+    return type == ALARM_CORRUPT ? &member->corrupt : &member->no_space;
+}
+
+bool members_is_corrupt(const struct members *m)
+{
+    struct alarm list[ALARMS_MAX];
+
+    return members_alarms(m, ALARM_CORRUPT, list) > 0;
+}
+
 void member_set_client_urls(struct member *m, char *const *urls, unsigned count)
 {
     char **old = m->client_urls;
@@ -181,7 +214,7 @@ void member_set_name(struct member *m, const char *name)
 #define NUMBER_BYTES_MAX (FIELD_BYTES_MAX + 10u)
 #define MEMBER_BYTES_MAX                                                                                                        \
     (2 * MEMBER_URLS_MAX * (MEMBER_URL_BYTES_MAX + FIELD_BYTES_MAX) + MEMBER_NAME_BYTES_MAX + FIELD_BYTES_MAX + 4 * NUMBER_BYTES_MAX)
-_Static_assert(MEMBERS_MAX * MEMBER_BYTES_MAX + MEMBERS_REMOVED_MAX * NUMBER_BYTES_MAX + 4 * RAFT_VOTERS_MAX * NUMBER_BYTES_MAX <=
+_Static_assert(MEMBERS_MAX * MEMBER_BYTES_MAX + MEMBERS_REMOVED_MAX * NUMBER_BYTES_MAX + (4 * RAFT_VOTERS_MAX + 1) * NUMBER_BYTES_MAX <=
                    SNAPSHOT_STATE_BYTES_MAX,
                "the state beside the keys does not fit a message");
 
@@ -216,6 +249,7 @@ void members_encode(const struct members *m, struct buf *out)
         rows[i].client_urls = m->list[i].client_urls;
         rows[i].n_client_urls = m->list[i].client_url_count;
         rows[i].no_space = m->list[i].no_space;
+        rows[i].corrupt = m->list[i].corrupt;
         rows[i].incarnation = m->list[i].incarnation;
         pointers[i] = &rows[i];
     }
@@ -233,6 +267,7 @@ void members_encode(const struct members *m, struct buf *out)
     state.conf = &conf;
     state.removed = m->removed;
     state.n_removed = m->removed_count;
+    state.corrupt = m->corrupt;
     len = raftfs__state__node_state__get_packed_size(&state);
     raftfs__state__node_state__pack(&state, buf_reserve(out, len));
     buf_commit(out, len);
@@ -285,6 +320,7 @@ static enum status decode_member(struct members *m, const Raftfs__State__Member 
     member_set_client_urls(added, row->client_urls, (unsigned)row->n_client_urls);
     added->incarnation = row->incarnation;
     added->no_space = row->no_space;
+    added->corrupt = row->corrupt;
     return ST_OK;
 }
 
@@ -316,6 +352,8 @@ enum status members_decode(struct members *m, struct slice bytes)
         else
             add_removed(m, state->removed[i]);
     }
+    if (st == ST_OK)
+        m->corrupt = state->corrupt;
     if (state)
         raftfs__state__node_state__free_unpacked(state, NULL);
     return st;

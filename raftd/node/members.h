@@ -22,6 +22,7 @@ struct member {
     char **client_urls;
     unsigned client_url_count;
     bool no_space; /* etcd's alarm NOSPACE */
+    bool corrupt;  /* etcd's alarm CORRUPT: what it holds differs from what the others do */
     uint64_t incarnation; /* of its data directory; 0 until it published itself */
 };
 
@@ -33,7 +34,17 @@ struct members {
     uint64_t *removed;     /* ascending */
     unsigned removed_count;
     size_t removed_cap;
+    bool corrupt; /* the alarm CORRUPT, and nobody knows whose */
 };
+
+/* Numbers as in etcd's AlarmType. */
+enum alarm_type { ALARM_NO_SPACE = 1, ALARM_CORRUPT = 2 };
+
+struct alarm {
+    uint64_t id; /* 0: CORRUPT, and nobody knows whose */
+    enum alarm_type type;
+};
+#define ALARMS_MAX (2 * MEMBERS_MAX + 1)
 
 void members_fini(struct members *m);
 /* A voter. Copies the texts. ST_LIMIT beyond RAFT_VOTERS_MAX, ST_BAD_ARGUMENT if the id is there, or 0. */
@@ -52,6 +63,13 @@ bool members_is_learner(const struct members *m, uint64_t id);
 void member_set_client_urls(struct member *m, char *const *urls, unsigned count);
 void member_set_peer_urls(struct member *m, char *const *urls, unsigned count);
 void member_set_name(struct member *m, const char *name);
+
+/* Those that are on, of a type or (0) of any; there is room for ALARMS_MAX. How many. */
+unsigned members_alarms(const struct members *m, unsigned type, struct alarm *ret_list);
+/* The place of an alarm; NULL: there can be none of that. */
+bool *members_alarm(struct members *m, uint64_t id, unsigned type);
+/* Is anybody's data in doubt? */
+bool members_is_corrupt(const struct members *m);
 
 /* Voters; of a joint configuration, of the smaller half. */
 unsigned members_voters(const struct raft_conf *conf);

@@ -267,6 +267,10 @@ void node_step(struct node *n, const struct raft_message *m)
         changes_on_refused(n, m);
         return;
     }
+    if (m->type == RAFT_MSG_HASH || m->type == RAFT_MSG_HASH_RESPONSE) {
+        compare_on_message(n, m);
+        return;
+    }
     /* A refused write of a follower is a lost one: its client's deadline answers. */
     st = space_step(n, m);
     if (st != ST_OK && m->type == RAFT_MSG_PROPOSE)
@@ -286,6 +290,8 @@ void node_on_wal(struct node *n)
 
 int64_t node_tick(struct node *n, int64_t now_ns)
 {
+    int64_t next;
+
     n->now_ns = now_ns;
     /* After a pause (a stopped process, a stalled machine) one tick is enough: lost time is no reason for an election. */
     if (now_ns - n->next_tick_ns > n->options.tick_ns * 2)
@@ -302,7 +308,10 @@ int64_t node_tick(struct node *n, int64_t now_ns)
         node_on_damage(n);
     requests_expire(n);
     transfers_expire(n);
-    return n->next_tick_ns < n->earliest_deadline_ns ? n->next_tick_ns : n->earliest_deadline_ns;
+    next = compare_on_tick(n);
+    if (n->next_tick_ns < next)
+        next = n->next_tick_ns;
+    return next < n->earliest_deadline_ns ? next : n->earliest_deadline_ns;
 }
 
 static void notice_changes(struct node *n)
@@ -410,6 +419,13 @@ const struct members *node_members(const struct node *n)
 bool node_is_learner(const struct node *n)
 {
     return members_is_learner(&n->members, n->options.member_id);
+}
+
+bool node_is_corrupt(const struct node *n)
+{
+    const struct member *me = members_look_up(&n->members, n->options.member_id);
+
+    return me && me->corrupt;
 }
 
 void node_get_header(const struct node *n, struct kv_header *ret_header)

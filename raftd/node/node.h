@@ -53,6 +53,7 @@ struct node_options {
     uint64_t random_seed;
     int64_t now_ns;                  /* monotonic */
     bool force_new_cluster;          /* go on as the only member, with what is known to be committed */
+    int64_t corrupt_check_ns;        /* --corrupt-check-time: a leader has all compare what they hold; 0: never */
     bool strict_reconfig_check;      /* no change of the members that could cost the quorum: connected_fn */
     unsigned learners_max;           /* --max-learners */
     struct kv_limits limits;
@@ -101,6 +102,8 @@ struct node_options {
     void (*damaged_fn)(void *arg);
     /* The log's disk gets nothing done for an election timeout, or does again (log line). NULL: nobody is told. */
     void (*disk_fn)(void *arg, bool stalls);
+    /* Something about a comparison of what members hold, in words (log line). NULL: nobody is told. */
+    void (*compare_fn)(void *arg, bool is_bad, const char *text);
     /* The process must end: storage is damaged or refused. Does not return. */
     void (*fail_fn)(void *arg, const char *text);
     /* The wall clock, for the commit times in proposals. */
@@ -140,7 +143,8 @@ typedef void (*node_done_fn)(void *arg, enum status st, struct slice answer);
 
 /*
  * Replicate and apply a request of the given kind; payload is copied. *ret_request may be used to cancel. A refusal is
- * returned at once, without done_fn: ST_TOO_MANY_REQUESTS, ST_REQUEST_TOO_LARGE, ST_NO_SPACE, ST_STOPPED. Without a leader it waits for one.
+ * returned at once, without done_fn: ST_TOO_MANY_REQUESTS, ST_REQUEST_TOO_LARGE, ST_NO_SPACE,
+ * ST_CORRUPT_CLUSTER, ST_STOPPED. Without a leader it waits for one.
  */
 enum status node_propose(struct node *n, enum command_kind kind, struct slice payload, int64_t deadline_ns,
                          node_done_fn done_fn, void *arg, struct node_request **ret_request) MUST_CHECK;
@@ -170,6 +174,13 @@ uint64_t node_heir(const struct node *n);
 enum status node_change_members(struct node *n, const struct member_change *change, int64_t deadline_ns, node_done_fn done_fn,
                                 void *arg, struct node_request **ret_request) MUST_CHECK;
 
+/*
+ * Compare what is stored here with what the others have of it, as etcd's --initial-corrupt-check. may_serve: this member does not differ from
+ * a quorum, nor does nobody know who is right; or within the time of a request nobody could be compared. Once.
+ */
+typedef void (*node_compared_fn)(void *arg, bool may_serve);
+void node_compare_at_start(struct node *n, node_compared_fn done_fn, void *arg);
+
 /* The client has gone: done_fn is not called. A proposal may still be applied. */
 void node_cancel(struct node *n, struct node_request *request);
 
@@ -179,6 +190,8 @@ struct mvcc *node_store(struct node *n);
 const struct members *node_members(const struct node *n);
 /* Does this member not vote (yet)? */
 bool node_is_learner(const struct node *n);
+/* The alarm CORRUPT is on for this member: what it holds is not what the others do. */
+bool node_is_corrupt(const struct node *n);
 /* For response headers. */
 void node_get_header(const struct node *n, struct kv_header *ret_header);
 /* etcd: 5 s + 2 election timeouts */

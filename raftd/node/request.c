@@ -139,6 +139,8 @@ enum status node_propose(struct node *n, enum command_kind kind, struct slice pa
         return ST_STOPPED;
     if (payload.len > REQUEST_BYTES_MAX)
         return ST_REQUEST_TOO_LARGE;
+    if (st == ST_OK && apply_refuses(n, kind))
+        st = ST_CORRUPT_CLUSTER;
     if (st != ST_OK)
         return st;
     if (n->waiting >= PENDING_REQUESTS_MAX || n->queued_bytes > RAFT_UNCOMMITTED_BYTES_MAX ||

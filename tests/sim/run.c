@@ -125,6 +125,7 @@ static void check_equal(struct run *run, uint32_t hash, const char *when)
         if (!member_is_in(m))
             continue;
         SIM_CHECK(hash_of(m, when) == hash, "equal stores: member %u, %s: another hash", i, when);
+        SIM_CHECK(!members_is_corrupt(node_members(m->node)), "equal stores: member %u, %s: the alarm CORRUPT is on", i, when);
         check_members(run, m, when);
     }
     history_check(&run->history, some_member(run, 0)->store);

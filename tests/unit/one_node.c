@@ -15,6 +15,7 @@ struct wal *wal;
 struct node *node;
 static struct members initial;
 uint64_t segment_bytes, space_low_bytes;
+int64_t corrupt_check_ns;
 bool force_new_cluster, open_fails;
 struct raft_message sent[SENT_MAX];
 unsigned sent_count, seals;
@@ -74,6 +75,7 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .inflight_messages_max = 8,
                              .random_seed = 9,
                              .force_new_cluster = force_new_cluster,
+                             .corrupt_check_ns = corrupt_check_ns,
                              .send_fn = on_send,
                              .work_fn = on_nothing,
                              .applied_fn = on_nothing,
@@ -112,6 +114,7 @@ int set_up(void **state)
     sent_count = seals = 0;
     segment_bytes = 1 << 16;
     space_low_bytes = 0;
+    corrupt_check_ns = 0;
     force_new_cluster = open_fails = false;
     return 0;
 }

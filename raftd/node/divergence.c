@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "raftd/node/divergence.h"
+
+static bool comparable(const struct hash_row *a, const struct hash_row *b)
+{
+    return a->known && b->known && a->compact_rev == b->compact_rev;
+}
+
+static bool is_quorum_of(const raft_id *voters, unsigned voter_count, const struct hash_row *rows, unsigned count,
+                         const struct hash_row *like)
+{
+    unsigned alike = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned k = 0; k < voter_count; k++)
+            alike += rows[i].id == voters[k] && comparable(&rows[i], like) && rows[i].hash == like->hash;
+    return alike > voter_count / 2;
+}
+
+/* In a joint configuration, of both halves. */
+static bool is_quorum(const struct raft_conf *c, const struct hash_row *rows, unsigned count, const struct hash_row *like)
+{
+    return is_quorum_of(c->voters, c->voter_count, rows, count, like) &&
+           (!c->outgoing_count || is_quorum_of(c->outgoing, c->outgoing_count, rows, count, like));
+}
+
+static bool any_differ(const struct hash_row *rows, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned k = 0; k < i; k++)
+            if (comparable(&rows[i], &rows[k]) && rows[i].hash != rows[k].hash)
+                return true;
+    return false;
+}
+
+void divergence_find(const struct hash_row *rows, unsigned count, const struct raft_conf *conf, struct divergence *ret_divergence)
+{
+    const struct hash_row *right = NULL;
+
+    *ret_divergence = (struct divergence){0};
+    for (unsigned i = 0; i < count && !right; i++)
+        if (is_quorum(conf, rows, count, &rows[i]))
+            right = &rows[i];
+    ret_divergence->agreed = right != NULL;
+    ret_divergence->doubtful = !right && any_differ(rows, count);
+    for (unsigned i = 0; right && i < count; i++)
+        if (comparable(&rows[i], right) && rows[i].hash != right->hash)
+            ret_divergence->wrong[ret_divergence->wrong_count++] = rows[i].id;
+}
