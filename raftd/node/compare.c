@@ -33,6 +33,14 @@ static PRINTF_LIKE(3, 4) void tell(struct node *n, bool is_bad, const char *form
 
 /* ---- who asks ---- */
 
+static bool has_answered(const struct comparison *c, uint64_t id)
+{
+    for (unsigned i = 0; i < c->row_count; i++)
+        if (c->rows[i].id == id)
+            return true;
+    return false;
+}
+
 static void ask(struct node *n)
 {
     struct comparison *c = &n->comparison;
@@ -44,10 +52,7 @@ static void ask(struct node *n)
                                  .to = n->members.list[i].id,
                                  .index = (uint64_t)c->rev,
                                  .context = c->number};
-        bool answered = false;
-        for (unsigned k = 0; k < c->row_count; k++)
-            answered |= c->rows[k].id == m.to;
-        if (answered)
+        if (has_answered(c, m.to))
             continue;
         if (m.to == m.from)
             compare_on_message(n, &m);
@@ -61,6 +66,7 @@ static void begin(struct node *n, enum comparison_kind kind, int64_t patience_ns
     n->comparison = (struct comparison){.kind = kind,
                                         .number = requests_next_id(n),
                                         .rev = mvcc_revision(n->options.store),
+                                        .began_ns = n->now_ns,
                                         .until_ns = n->now_ns + patience_ns};
     ask(n);
 }
@@ -108,8 +114,8 @@ static void tell_result(struct node *n, const struct divergence *d)
     if (d->doubtful)
         tell(n, true, "found different hash values, and no quorum that agrees rev=%" PRId64, c->rev);
     if (!d->wrong_count && !d->doubtful)
-        tell(n, known < n->members.count && c->kind == COMPARISON_AS_LEADER, "compared hash values, none differ rev=%" PRId64 " members=%u of=%u",
-             c->rev, known, n->members.count);
+        tell(n, known < n->members.count && (known < 2 || c->kind == COMPARISON_AS_LEADER),
+             "compared hash values, none differ rev=%" PRId64 " members=%u of=%u", c->rev, known, n->members.count);
 }
 
 static bool names(const struct divergence *d, uint64_t id)
@@ -136,16 +142,17 @@ static void end(struct node *n, const struct divergence *d)
         raise_alarm(n, 0);
 }
 
-/* A quorum that agrees, with or without this member, will not change its mind; doubts may go as others answer. */
+/*
+ * A quorum that agrees, with or without this member, will not change its mind; doubts may go as others answer. Nothing is said before this
+ * member's own hash is made, however long that takes.
+ */
 static void judge(struct node *n)
 {
     struct comparison *c = &n->comparison;
-    bool is_late = n->now_ns >= c->until_ns, is_over = is_late || c->row_count >= n->members.count, has_own = false;
+    bool is_over = n->now_ns >= c->until_ns || c->row_count >= n->members.count;
     struct divergence d;
 
-    for (unsigned i = 0; i < c->row_count; i++)
-        has_own |= c->rows[i].id == n->options.member_id;
-    if (!has_own && !is_late)
+    if (!has_answered(c, n->options.member_id) && members_look_up(&n->members, n->options.member_id))
         return;
     divergence_find(c->rows, c->row_count, &n->members.conf, &d);
     if (is_over || d.wrong_count || (d.agreed && (c->kind == COMPARISON_AT_START || c->is_due_again)))
@@ -159,9 +166,11 @@ static void on_answer(struct node *n, const struct raft_message *m)
     if (!c->kind || m->context != c->number || m->index != (uint64_t)c->rev || c->row_count == MEMBERS_MAX ||
         !members_look_up(&n->members, m->from))
         return;
-    for (unsigned i = 0; i < c->row_count; i++)
-        if (c->rows[i].id == m->from)
-            return;
+    if (has_answered(c, m->from))
+        return;
+    /* The others get as long again as this member took. */
+    if (m->from == n->options.member_id && c->until_ns < n->now_ns + (n->now_ns - c->began_ns))
+        c->until_ns = n->now_ns + (n->now_ns - c->began_ns);
     c->rows[c->row_count++] = (struct hash_row){m->from, !m->reject, (uint32_t)m->hint_term, (mvcc_rev)m->commit};
     judge(n);
 }
@@ -178,13 +187,13 @@ static void go_on_asking(struct node *n)
         c->is_due_again = true;
         if (c->kind)
             judge(n);
-        if (n->compare_at_ns && st.role == RAFT_LEADER && !c->kind)
+        if (n->compare_at_ns && st.role == RAFT_LEADER && n->members.count > 1 && !c->kind)
             begin(n, COMPARISON_AS_LEADER, n->options.corrupt_check_ns > PATIENCE_NS ? n->options.corrupt_check_ns : PATIENCE_NS);
         n->compare_at_ns = n->now_ns + n->options.corrupt_check_ns;
     }
     if (c->kind && n->now_ns >= c->until_ns)
         judge(n);
-    else if (c->kind && n->now_ns >= c->ask_again_ns)
+    if (c->kind && n->now_ns >= c->ask_again_ns)
         ask(n);
 }
 

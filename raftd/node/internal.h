@@ -58,7 +58,7 @@ struct comparison {
     enum comparison_kind kind; /* COMPARISON_NONE: none is under way */
     uint64_t number;
     mvcc_rev rev;
-    int64_t until_ns, ask_again_ns;
+    int64_t began_ns, until_ns, ask_again_ns;
     bool is_due_again; /* the next one waits: who has not answered is not waited for, if a quorum agrees */
     struct hash_row rows[MEMBERS_MAX]; /* that answered */
     unsigned row_count;

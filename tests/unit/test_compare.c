@@ -380,6 +380,40 @@ static void who_is_asked_answers_when_it_has_the_revision(void **state)
     close_node();
 }
 
+/* More than a slice, and the others' time is over meanwhile: still it is compared. */
+static void a_hash_that_takes_longer_than_the_others_are_waited_for_counts(void **state)
+{
+    static uint8_t value[1 << 20];
+    uint8_t head[] = {0x0a, 0x01, 'k', 0x12, 0x80, 0x80, 0x3c}; /* a key, and a value of 983040 bytes */
+    struct alarm list[ALARMS_MAX];
+    struct raft_message asked;
+
+    (void)state;
+    lead(3);
+    memcpy(value, head, sizeof head);
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(node_propose(node, COMMAND_PUT, slice_of(value, sizeof head + 983040), INT64_MAX, on_done, NULL, NULL), ST_OK);
+        pass_heard(30);
+    }
+    sent_count = 0;
+    for (int i = 0; i < 300 && !question(2); i++) {
+        sent_count = 0;
+        pass_heard(10);
+    }
+    asked = *question(2);
+    tell_hash(2, &asked, 99);
+    tell_hash(3, &asked, 99);
+    assert_int_equal(alarms(list), 0); /* its own is not there */
+    now += 61 * NS_PER_S;
+    node_tick(node, now);
+    node_run(node);
+    assert_int_equal(alarms(list), 0);
+    pass_heard(300);
+    assert_int_equal(alarms(list), 1);
+    assert_int_equal(list[0].id, 1);
+    close_node();
+}
+
 /* ---- at the start ---- */
 
 static int may_serve; /* -1: not known yet */
@@ -490,6 +524,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_is_wrong_stays_open_without_a_quorum, set_up, tear_down),
         cmocka_unit_test_setup_teardown(equal_members_raise_nothing_and_neither_do_old_or_strange_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_asked_answers_when_it_has_the_revision, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_hash_that_takes_longer_than_the_others_are_waited_for_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_member_that_starts_serves_when_a_quorum_holds_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_member_that_starts_and_differs_does_not_serve, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_member_that_starts_is_not_to_blame_for_another, set_up, tear_down),
