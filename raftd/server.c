@@ -149,6 +149,13 @@ static int64_t wall_clock(void *arg)
     return clock_wall_ns();
 }
 
+static int64_t node_now_fn(void *arg)
+{
+    struct server *s = arg;
+
+    return loop_now_ns(s->loop);
+}
+
 static void node_members_fn(void *arg)
 {
     struct server *s = arg;
@@ -565,6 +572,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .compare_fn = node_compare_fn,
         .fail_fn = fail,
         .wall_ns_fn = wall_clock,
+        .now_ns_fn = node_now_fn,
         .arg = s,
     };
 

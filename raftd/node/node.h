@@ -108,6 +108,8 @@ struct node_options {
     void (*fail_fn)(void *arg, const char *text);
     /* The wall clock, for the commit times in proposals. */
     int64_t (*wall_ns_fn)(void *arg);
+    /* node_tick's clock, for requests that come before the first tick after a pause. NULL: it is as of the last tick. */
+    int64_t (*now_ns_fn)(void *arg);
     void *arg;
 };
 

@@ -46,7 +46,8 @@ struct node_request *request_new(struct node *n, int64_t deadline_ns, node_done_
                                  struct request_list *list)
 {
     struct node_request *r = mem_zero(sizeof *r);
-    int64_t latest = n->now_ns + node_request_timeout_ns(n);
+    int64_t now_ns = n->options.now_ns_fn ? n->options.now_ns_fn(n->options.arg) : n->now_ns;
+    int64_t latest = now_ns + node_request_timeout_ns(n);
 
     r->deadline_ns = deadline_ns < latest ? deadline_ns : latest;
     r->done_fn = done_fn;

@@ -381,6 +381,11 @@ static void wake_fn(void *arg)
     (void)arg;
 }
 
+static int64_t now_ns_fn(void *arg)
+{
+    return member_now(arg);
+}
+
 static int64_t wall_ns_fn(void *arg)
 {
     struct sim_member *m = arg;
@@ -490,6 +495,7 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
                              .damaged_fn = damaged_fn,
                              .fail_fn = node_fail_fn,
                              .wall_ns_fn = wall_ns_fn,
+                             .now_ns_fn = now_ns_fn,
                              .arg = m};
     return storage_open_node(&m->files, &o, &m->node, ret_error);
 }

@@ -16,6 +16,7 @@ struct node *node;
 static struct members initial;
 uint64_t segment_bytes, space_low_bytes;
 int64_t corrupt_check_ns;
+int64_t clock_ns;
 bool force_new_cluster, open_fails;
 struct raft_message sent[SENT_MAX];
 unsigned sent_count, seals;
@@ -44,6 +45,12 @@ static void on_fail(void *arg, const char *text)
 {
     (void)arg;
     fail_msg("%s", text);
+}
+
+static int64_t now(void *arg)
+{
+    (void)arg;
+    return clock_ns;
 }
 
 static int64_t wall_ns(void *arg)
@@ -81,7 +88,8 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .applied_fn = on_nothing,
                              .seal_fn = on_seal,
                              .fail_fn = on_fail,
-                             .wall_ns_fn = wall_ns};
+                             .wall_ns_fn = wall_ns,
+                             .now_ns_fn = clock_ns ? now : NULL};
     static struct store_dir nowhere; /* no snapshots here */
     struct error error = {0};
     bool is_new;

@@ -27,6 +27,7 @@ extern struct mvcc_seal *seal; /* the last one */
 extern uint64_t segment_bytes, space_low_bytes; /* of members opened from now on; set_up: small segments, no reserve */
 
 extern int64_t corrupt_check_ns; /* the same; set_up: never */
+extern int64_t clock_ns; /* what the time is between ticks; 0: as of the last one */
 extern bool force_new_cluster;  /* the same */
 extern bool open_fails;         /* of the next one: then node is NULL */
 

@@ -97,6 +97,25 @@ static void what_is_asked_anew_from_a_callback_has_its_own_deadline(void **state
     assert_int_equal(waiters[2].status, ST_STOPPED);
 }
 
+/* The process was stopped for longer than a request may take; the first thing that it does then is to hear one. */
+static void the_time_of_a_request_after_a_pause_begins_with_it(void **state)
+{
+    (void)state;
+    memset(waiters, 0, sizeof waiters);
+    clock_ns = 50 * MS;
+    open_node(3, UINT64_MAX, false);
+    node_tick(node, clock_ns);
+    clock_ns = 60 * NS_PER_S;
+    assert_int_equal(ask(0, INT64_MAX, true), ST_OK);
+    node_tick(node, clock_ns);
+    assert_int_equal(waiters[0].ended, 0);
+    node_tick(node, clock_ns + node_request_timeout_ns(node));
+    assert_int_equal(waiters[0].ended, 1);
+    assert_int_equal(waiters[0].status, ST_TIMEOUT);
+    close_node();
+    clock_ns = 0;
+}
+
 static void a_node_that_stops_takes_nothing_new(void **state)
 {
     (void)state;
@@ -342,6 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_expires_may_cancel_what_expires_with_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_asked_anew_from_a_callback_has_its_own_deadline, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_time_of_a_request_after_a_pause_begins_with_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_node_that_stops_takes_nothing_new, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_read_is_asked_again_as_soon_as_there_is_a_new_leader, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_is_promised_before_it_is_durable, set_up, tear_down),
