@@ -28,6 +28,7 @@
 #define CONN_HEADER_BYTES_MAX (16u * 1024u)           /* one header block */
 #define CONN_ERRORS_MAX 100u                          /* protocol offences in 10 s before GOAWAY */
 #define SERVER_INPUT_BYTES_MAX (512u * 1024u * 1024u) /* of unfinished requests, all connections */
+#define RESOLVER_NAMES_MAX 32u                        /* being looked up, a resolver: then connecting to others fails, and is tried again */
 #define CONNS_MAX 10000u                              /* a process; accepting pauses above it */
 
 /* Watches (raftd/api/watch.c). */

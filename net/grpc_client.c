@@ -171,16 +171,18 @@ static void set_authority(struct grpc_channel *c, const struct url *url)
         snprintf(c->authority, sizeof c->authority, "%s:%u", url->host, url->port);
 }
 
-static void dial(struct grpc_channel *c)
+static void on_address(void *arg, const struct sockaddr_storage *address, socklen_t len, const char *why)
 {
     static const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW_BYTES},
                                                       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, CONN_HEADER_BYTES_MAX},
                                                       {NGHTTP2_SETTINGS_ENABLE_PUSH, 0}};
+    struct grpc_channel *c = arg;
     const struct url *url = &c->endpoints[c->at];
     struct error error;
     int fd;
 
-    if (socket_connect_start(url, &fd, &error) != ST_OK) {
+    (void)why;
+    if (!address || socket_connect_start(url, address, len, &fd, &error) != ST_OK) {
         dial_next(c);
         return;
     }
@@ -194,15 +196,25 @@ static void dial(struct grpc_channel *c)
     loop_timer_set(c->options.loop, &c->timer, loop_now_ns(c->options.loop) + c->options.connect_timeout_ns);
 }
 
+static void dial(struct grpc_channel *c)
+{
+    loop_timer_set(c->options.loop, &c->timer, loop_now_ns(c->options.loop) + c->options.connect_timeout_ns);
+    resolver_find(c->resolver, &c->address, &c->endpoints[c->at]);
+}
+
 /* Time for an attempt, or the attempt took too long. */
 static void on_timer(void *arg)
 {
     struct grpc_channel *c = arg;
 
-    if (c->conn.fd < 0)
-        dial(c);
-    else
+    if (c->conn.fd >= 0) {
         conn_close_later(&c->conn, "no answer");
+    } else if (c->address.name) {
+        resolver_cancel(&c->address);
+        dial_next(c);
+    } else {
+        dial(c);
+    }
 }
 
 /* ---- the channel ---- */
@@ -215,6 +227,8 @@ struct grpc_channel *grpc_channel_new(const struct grpc_channel_options *options
     c->options = *options;
     c->endpoints = mem_copy(options->endpoints, options->endpoint_count * sizeof *c->endpoints);
     c->options.endpoints = c->endpoints;
+    c->resolver = resolver_new(options->loop, url_resolve);
+    c->address = (struct resolver_wait){.found_fn = on_address, .arg = c};
     c->conn.fd = -1;
     TAILQ_INIT(&c->active);
     TAILQ_INIT(&c->ended);
@@ -241,6 +255,7 @@ void grpc_channel_free(struct grpc_channel *c)
     loop_task_cancel(c->options.loop, &c->deliver);
     loop_timer_cancel(c->options.loop, &c->timer);
     loop_timer_cancel(c->options.loop, &c->keepalive);
+    resolver_free(c->resolver);
     conn_fini(&c->conn);
     nghttp2_session_del(c->session);
     nghttp2_session_callbacks_del(c->callbacks);

@@ -12,6 +12,7 @@
 #include "common/buf.h"
 #include "net/conn.h"
 #include "net/grpc_client.h"
+#include "net/resolver.h"
 
 struct grpc_request {
     struct grpc_channel *channel;
@@ -42,6 +43,8 @@ struct grpc_channel {
     char authority[sizeof ((struct url *)0)->host + 16];
     unsigned at;                 /* the endpoint that is used or tried */
     unsigned failed;             /* attempts in a row that led nowhere */
+    struct resolver *resolver;
+    struct resolver_wait address; /* of the endpoint that is tried */
     struct conn conn;            /* fd -1: none */
     bool connected;              /* the server has said its SETTINGS */
     bool leaving;                /* the server has said GOAWAY: no new requests here */

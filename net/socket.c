@@ -151,7 +151,7 @@ enum status listener_open(struct loop *loop, const struct url *url, void (*accep
 
     if (url->tls)
         return refuse_tls(url, ret_error);
-    st = url_resolve(url, true, &address, &len, ret_error);
+    st = url_address(url, &address, &len, ret_error);
     if (st == ST_OK && url->is_unix)
         st = clear_stale(&address, len, url->path, ret_error);
     if (st != ST_OK)
@@ -192,23 +192,19 @@ void listener_close(struct listener *l)
     free(l);
 }
 
-enum status socket_connect_start(const struct url *url, int *ret_fd, struct error *ret_error)
+enum status socket_connect_start(const struct url *url, const struct sockaddr_storage *address, socklen_t len, int *ret_fd,
+                                 struct error *ret_error)
 {
-    struct sockaddr_storage address;
-    socklen_t len;
     enum status st;
     int fd;
 
     if (url->tls)
         return refuse_tls(url, ret_error);
-    st = url_resolve(url, false, &address, &len, ret_error);
-    if (st != ST_OK)
-        return st;
-    fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_set(ret_error, ST_IO, "socket: %s", strerror(errno));
     tune(fd);
-    if (connect(fd, (const struct sockaddr *)&address, len) < 0 && errno != EINPROGRESS && errno != EINTR) {
+    if (connect(fd, (const struct sockaddr *)address, len) < 0 && errno != EINPROGRESS && errno != EINTR) {
         st = error_set(ret_error, ST_UNREACHABLE, "connect: %s", strerror(errno));
         close(fd);
         return st;

@@ -18,8 +18,9 @@ enum status listener_open(struct loop *l, const struct url *url,
                           struct listener **ret_listener, struct error *ret_error) MUST_CHECK;
 void listener_close(struct listener *l); /* NULL is fine; removes a Unix socket it made */
 
-/* A connection attempt: *ret_fd is connecting; it is writable when done, then socket_connect_result tells. */
-enum status socket_connect_start(const struct url *url, int *ret_fd, struct error *ret_error) MUST_CHECK;
+/* A connection attempt at the address of that URL: *ret_fd is connecting; it is writable when done, then socket_connect_result tells. */
+enum status socket_connect_start(const struct url *url, const struct sockaddr_storage *address, socklen_t len, int *ret_fd,
+                                 struct error *ret_error) MUST_CHECK;
 int socket_connect_result(int fd); /* 0 or an errno */
 
 /* The peer as text for log lines: "127.0.0.1:1234", "unix". */

@@ -120,10 +120,10 @@ void url_format(const struct url *url, char *ret_text, size_t cap)
                  url->port);
 }
 
-enum status url_resolve(const struct url *url, bool listen, struct sockaddr_storage *ret_address, socklen_t *ret_len,
-                        struct error *ret_error)
+static enum status find_address(const struct url *url, int flags, enum status not_found, struct sockaddr_storage *ret_address,
+                                socklen_t *ret_len, struct error *ret_error)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found = NULL;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags}, *found = NULL;
     const char *host = url->host;
     char port[8];
     int error;
@@ -138,16 +138,23 @@ enum status url_resolve(const struct url *url, bool listen, struct sockaddr_stor
     }
     if (strcmp(host, "localhost") == 0)
         host = "127.0.0.1"; /* like etcd: what listens there is looked for there */
-    if (listen)
-        hints.ai_flags |= AI_NUMERICHOST;
     snprintf(port, sizeof port, "%u", url->port);
     error = getaddrinfo(host, port, &hints, &found);
     if (error)
-        return error_set(ret_error, ST_BAD_ARGUMENT, "%s: %s", url->host,
-                         listen ? "an address to listen on must be an IP address, localhost or a Unix socket" :
-                                  gai_strerror(error));
+        return error_set(ret_error, not_found, "%s: %s", url->host,
+                         flags & AI_NUMERICHOST ? "must be an IP address, localhost or a Unix socket" : gai_strerror(error));
     memcpy(ret_address, found->ai_addr, found->ai_addrlen);
     *ret_len = found->ai_addrlen;
     freeaddrinfo(found);
     return ST_OK;
+}
+
+enum status url_address(const struct url *url, struct sockaddr_storage *ret_address, socklen_t *ret_len, struct error *ret_error)
+{
+    return find_address(url, AI_NUMERICHOST, ST_BAD_ARGUMENT, ret_address, ret_len, ret_error);
+}
+
+enum status url_resolve(const struct url *url, struct sockaddr_storage *ret_address, socklen_t *ret_len, struct error *ret_error)
+{
+    return find_address(url, 0, ST_UNREACHABLE, ret_address, ret_len, ret_error);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Addresses as etcd writes them: http://HOST:PORT, https://HOST:PORT, unix:///PATH (also unix://PATH), and HOST:PORT
- * for http. IPv6 in brackets. Pure text; nothing is resolved here.
+ * for http. IPv6 in brackets.
  */
 #ifndef NET_URL_H
 #define NET_URL_H
@@ -31,11 +31,13 @@ enum status url_parse_list(const char *text, struct url *ret_urls, unsigned max,
 void url_format(const struct url *url, char *ret_text, size_t cap);
 
 /*
- * The address to bind or connect to. listen: only an IP address, "localhost" or a Unix path, as etcd (names do not resolve
- * quickly or surely at start). Connecting resolves names through /etc/hosts-speed getaddrinfo, which can block: only
- * at start-up, never on a busy loop.
+ * The address of an IP address, "localhost" or a Unix path, at once. ST_BAD_ARGUMENT: it is a name. Addresses to listen on are no names, as
+ * with etcd: these do not resolve quickly or surely at start.
  */
-enum status url_resolve(const struct url *url, bool listen, struct sockaddr_storage *ret_address,
-                        socklen_t *ret_len, struct error *ret_error) MUST_CHECK;
+enum status url_address(const struct url *url, struct sockaddr_storage *ret_address, socklen_t *ret_len, struct error *ret_error)
+    MUST_CHECK;
+/* A name's, too. Blocks, for seconds when no name server answers: never on a loop (net/resolver.h). ST_UNREACHABLE says why not. */
+enum status url_resolve(const struct url *url, struct sockaddr_storage *ret_address, socklen_t *ret_len, struct error *ret_error)
+    MUST_CHECK;
 
 #endif

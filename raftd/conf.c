@@ -109,7 +109,7 @@ static enum status check_url(const char *flag, const struct url *url, enum url_u
     if (url->tls && use != URL_TOLD)
         return error_set(ret_error, ST_BAD_ARGUMENT, "--%s: %s: https needs TLS, which this build does not have", flag,
                          text);
-    if (use == URL_LISTENED && url_resolve(url, true, &address, &len, &inner) != ST_OK)
+    if (use == URL_LISTENED && url_address(url, &address, &len, &inner) != ST_OK)
         return error_set(ret_error, ST_BAD_ARGUMENT, "--%s: %s", flag, inner.text);
     return ST_OK;
 }

@@ -54,11 +54,15 @@ static enum status receive_frame(int fd, struct buf *in, int64_t until_ns, struc
 enum status peer_ask(const struct url *url, int64_t wait_ns, struct buf *in, struct slice *ret_payload, struct error *ret_error)
 {
     int64_t until_ns = clock_monotonic_ns() + wait_ns;
+    struct sockaddr_storage address;
     struct buf out = {0};
+    socklen_t len;
     enum status st;
     int fd = -1;
 
-    st = socket_connect_start(url, &fd, ret_error);
+    st = url_resolve(url, &address, &len, ret_error);
+    if (st == ST_OK)
+        st = socket_connect_start(url, &address, len, &fd, ret_error);
     if (st != ST_OK)
         return st;
     frame_append_question(&out);

@@ -13,6 +13,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "net/resolver.h"
 #include "net/socket.h"
 #include "raftd/peer/frame.h"
 #include "raftd/peer/link.h"
@@ -32,6 +33,7 @@ struct peer {
     bool stranger;   /* no member that we know: it goes with its guest */
     struct url urls[MEMBER_URLS_MAX];
     unsigned url_count, next_url;
+    struct resolver_wait address; /* of the URL that is tried */
     struct link_socket link;
     bool greeted;    /* the other side has answered our greeting: it takes messages */
     int64_t greeted_ns;
@@ -55,6 +57,7 @@ struct guest {
 
 struct peers {
     struct peers_options options;
+    struct resolver *resolver;
     struct url urls[MEMBER_URLS_MAX];
     struct peer *list[PEERS_MAX];
     unsigned count;
@@ -157,16 +160,23 @@ static void peer_on_open(void *arg)
     link_flush_later(&peer->link);
 }
 
-static void peer_dial(struct peer *peer)
+static const struct url *peer_url(const struct peer *peer)
 {
+    return &peer->urls[peer->next_url % peer->url_count];
+}
+
+static void peer_on_address(void *arg, const struct sockaddr_storage *address, socklen_t len, const char *why)
+{
+    struct peer *peer = arg;
     const struct peers_options *o = &peer->peers->options;
     struct error error;
     int fd;
 
-    if (!peer->url_count)
-        return; /* until it dials us, or gets one */
-    if (socket_connect_start(&peer->urls[peer->next_url % peer->url_count], &fd, &error) != ST_OK) {
-        peer_on_closed(peer, error.text);
+    loop_timer_cancel(o->loop, &peer->timer);
+    if (address && socket_connect_start(peer_url(peer), address, len, &fd, &error) != ST_OK)
+        why = error.text;
+    if (why) {
+        peer_on_closed(peer, why);
         return;
     }
     peer->link = (struct link_socket){.frame_fn = peer_on_frame,
@@ -178,16 +188,33 @@ static void peer_dial(struct peer *peer)
     loop_timer_set(o->loop, &peer->timer, loop_now_ns(o->loop) + DIAL_TIMEOUT_NS);
 }
 
+static void peer_dial(struct peer *peer)
+{
+    struct loop *loop = peer->peers->options.loop;
+
+    if (!peer->url_count)
+        return; /* until it dials us, or gets one */
+    loop_timer_set(loop, &peer->timer, loop_now_ns(loop) + DIAL_TIMEOUT_NS);
+    resolver_find(peer->peers->resolver, &peer->address, peer_url(peer));
+}
+
+/* The attempt, or the connection. */
+static void peer_give_up(struct peer *peer)
+{
+    resolver_cancel(&peer->address);
+    link_close(&peer->link);
+}
+
 /* Time for an attempt, or the attempt took too long. */
 static void peer_on_timer(void *arg)
 {
     struct peer *peer = arg;
 
-    if (peer->link.fd < 0) {
+    if (peer->link.fd < 0 && !peer->address.name) {
         peer_dial(peer);
         return;
     }
-    link_close(&peer->link);
+    peer_give_up(peer);
     peer_on_closed(peer, "no answer");
 }
 
@@ -211,7 +238,7 @@ static void peer_set_urls(struct peer *peer, const struct url *urls, unsigned ur
     peer->url_count = count;
     peer->next_url = 0;
     /* What is connected to the old one may be somebody else there by now. */
-    link_close(&peer->link);
+    peer_give_up(peer);
     peer->greeted = false;
     peer->redial_ns = REDIAL_FIRST_NS;
     loop_timer_set(peer->peers->options.loop, &peer->timer, loop_now_ns(peer->peers->options.loop));
@@ -225,6 +252,7 @@ static struct peer *peer_new(struct peers *p, uint64_t id)
     peer->peers = p;
     peer->id = id;
     peer->link.fd = -1;
+    peer->address = (struct resolver_wait){.found_fn = peer_on_address, .arg = peer};
     peer->redial_ns = REDIAL_FIRST_NS;
     loop_timer_init(&peer->timer, peer_on_timer, peer);
     p->list[p->count++] = peer;
@@ -241,7 +269,7 @@ static void peer_free(struct peer *peer)
         at++;
     p->list[at] = p->list[--p->count];
     loop_timer_cancel(p->options.loop, &peer->timer);
-    link_close(&peer->link);
+    peer_give_up(peer);
     free(peer);
 }
 
@@ -620,6 +648,7 @@ struct peers *peers_new(const struct peers_options *options)
     for (unsigned i = 0; i < options->url_count; i++)
         p->urls[i] = options->urls[i];
     p->options.urls = p->urls;
+    p->resolver = resolver_new(options->loop, url_resolve);
     TAILQ_INIT(&p->guests);
     return p;
 }
@@ -632,5 +661,6 @@ void peers_free(struct peers *p)
         guest_free(TAILQ_FIRST(&p->guests));
     while (p->count)
         peer_free(p->list[0]);
+    resolver_free(p->resolver);
     free(p);
 }

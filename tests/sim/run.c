@@ -7,7 +7,7 @@
 
 #include "common/clock.h"
 
-#define REST_TICKS 1500 /* a healed cluster is at rest within that */
+#define REST_TICKS 4000 /* a healed cluster is at rest within that: long snapshots in tiny chunks, each behind slow disks and rests */
 
 #define HEALING_ROUNDS 6
 #define HEALING_TICKS 20 /* what was found is acted on within that */

@@ -58,12 +58,21 @@ static int tear_down(void **state)
     return 0;
 }
 
+static enum status start(const struct url *url, int *ret_fd, struct error *ret_error)
+{
+    struct sockaddr_storage address;
+    socklen_t len;
+
+    assert_int_equal(url_address(url, &address, &len, ret_error), ST_OK);
+    return socket_connect_start(url, &address, len, ret_fd, ret_error);
+}
+
 static int connect_to(const struct url *url)
 {
     struct error error;
     int fd = -1;
 
-    assert_int_equal(socket_connect_start(url, &fd, &error), ST_OK);
+    assert_int_equal(start(url, &fd, &error), ST_OK);
     return fd;
 }
 
@@ -199,8 +208,8 @@ static void nobody_listening_is_an_error_of_the_attempt(void **state)
     int fd = -1;
     enum status st;
 
-    assert_int_equal(socket_connect_start(&f->url, &fd, &error), ST_UNREACHABLE);
-    st = socket_connect_start(&url, &fd, &error);
+    assert_int_equal(start(&f->url, &fd, &error), ST_UNREACHABLE);
+    st = start(&url, &fd, &error);
     if (st == ST_OK) {
         assert_int_equal(socket_connect_result(fd), ECONNREFUSED);
         close(fd);
@@ -219,7 +228,7 @@ static void https_says_what_is_missing(void **state)
 
     assert_int_equal(listener_open(f->loop, &url, on_accept, f, &l, &error), ST_BAD_ARGUMENT);
     assert_non_null(strstr(error.text, "https needs TLS, which this build does not have"));
-    assert_int_equal(socket_connect_start(&url, &fd, &error), ST_BAD_ARGUMENT);
+    assert_int_equal(start(&url, &fd, &error), ST_BAD_ARGUMENT);
     assert_non_null(strstr(error.text, "https needs TLS, which this build does not have"));
 }
 

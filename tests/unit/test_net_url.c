@@ -95,14 +95,14 @@ static void resolving_gives_the_address_that_the_text_says(void **state)
 
     (void)state;
     assert_int_equal(url_parse("localhost:2379", &url, &error), ST_OK);
-    assert_int_equal(url_resolve(&url, true, &address, &len, &error), ST_OK);
+    assert_int_equal(url_address(&url, &address, &len, &error), ST_OK);
     assert_int_equal(address.ss_family, AF_INET);
     assert_int_equal(((struct sockaddr_in *)&address)->sin_port, htons(2379));
     assert_int_equal(url_parse("[::1]:2380", &url, &error), ST_OK);
-    assert_int_equal(url_resolve(&url, false, &address, &len, &error), ST_OK);
+    assert_int_equal(url_resolve(&url, &address, &len, &error), ST_OK);
     assert_int_equal(address.ss_family, AF_INET6);
     assert_int_equal(url_parse("unix:///x", &url, &error), ST_OK);
-    assert_int_equal(url_resolve(&url, true, &address, &len, &error), ST_OK);
+    assert_int_equal(url_address(&url, &address, &len, &error), ST_OK);
     assert_string_equal(((struct sockaddr_un *)&address)->sun_path, "/x");
 }
 
@@ -115,7 +115,7 @@ static void a_name_is_no_address_to_listen_on(void **state)
 
     (void)state;
     assert_int_equal(url_parse("example.org:2379", &url, &error), ST_OK);
-    assert_int_equal(url_resolve(&url, true, &address, &len, &error), ST_BAD_ARGUMENT);
+    assert_int_equal(url_address(&url, &address, &len, &error), ST_BAD_ARGUMENT);
     assert_non_null(strstr(error.text, "must be an IP address"));
 }
 
