@@ -25,6 +25,7 @@ pytest_files = \
 	tests/cluster/test_interrupted_snapshot.py \
 	tests/cluster/test_leader.py \
 	tests/cluster/test_long_ranges.py \
+	tests/cluster/test_names.py \
 	tests/cluster/test_partition.py \
 	tests/cluster/test_replication.py \
 	tests/cluster/test_stalled_disk.py \

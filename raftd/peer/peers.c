@@ -173,10 +173,8 @@ static void peer_on_address(void *arg, const struct sockaddr_storage *address, s
     int fd;
 
     loop_timer_cancel(o->loop, &peer->timer);
-    if (address && socket_connect_start(peer_url(peer), address, len, &fd, &error) != ST_OK)
-        why = error.text;
-    if (why) {
-        peer_on_closed(peer, why);
+    if (!address || socket_connect_start(peer_url(peer), address, len, &fd, &error) != ST_OK) {
+        peer_on_closed(peer, address ? error.text : why);
         return;
     }
     peer->link = (struct link_socket){.frame_fn = peer_on_frame,
