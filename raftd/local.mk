@@ -64,6 +64,7 @@ raftd_raftd_SOURCES = \
 	raftd/met.c raftd/met.h \
 	raftd/publish.c raftd/publish.h \
 	raftd/roster.c raftd/roster.h \
+	raftd/node_work.c raftd/node_work.h \
 	raftd/server.c raftd/server.h \
 	raftd/small_file.c raftd/small_file.h \
 	raftd/storage.c raftd/storage.h \

@@ -21,6 +21,7 @@
 #include "raftd/data_dir.h"
 #include "raftd/join.h"
 #include "raftd/node/node.h"
+#include "raftd/node_work.h"
 #include "raftd/peer/peers.h"
 #include "raftd/publish.h"
 #include "raftd/roster.h"
@@ -46,6 +47,7 @@ struct server {
     struct api *api;
     struct grpc_server *grpc;
     struct storage_thread *storage;
+    struct node_work work;
     struct listener *listeners[2 * CONF_URLS_MAX];
     unsigned listener_count;
     struct loop_wake *wal_wake;
@@ -226,74 +228,23 @@ static void node_restored_fn(void *arg, struct mvcc *store)
         api_on_restored(s->api, store);
 }
 
-struct seal_job {
-    struct storage_job job;
-    struct server *server;
-    struct mvcc_seal *seal;
-    enum status status;
-    struct error error;
-};
-
-static void seal_run(struct storage_job *job)
-{
-    struct seal_job *j = (struct seal_job *)job;
-
-    j->status = mvcc_seal_write(j->seal, &j->error);
-}
-
-static void seal_done(struct storage_job *job)
-{
-    struct seal_job *j = (struct seal_job *)job;
-
-    node_on_seal_written(j->server->node, j->seal, j->status, &j->error);
-    run_soon(j->server);
-    free(j);
-}
-
 static void node_seal_fn(void *arg, struct mvcc_seal *seal)
 {
     struct server *s = arg;
-    struct seal_job *j = mem_zero(sizeof *j);
 
-    j->job.run_fn = seal_run;
-    j->job.done_fn = seal_done;
-    j->server = s;
-    j->seal = seal;
-    storage_thread_submit(s->storage, &j->job);
+    node_work_seal(&s->work, seal);
 }
 
-struct node_work {
-    struct storage_job job;
-    struct server *server;
-    struct node_job *node_job;
-};
-
-static void node_work_run(struct storage_job *job)
-{
-    struct node_work *w = (struct node_work *)job;
-
-    w->node_job->run_fn(w->node_job);
-}
-
-static void node_work_done(struct storage_job *job)
-{
-    struct node_work *w = (struct node_work *)job;
-
-    node_on_job_done(w->server->node, w->node_job);
-    run_soon(w->server);
-    free(w);
-}
-
-static void node_job_fn(void *arg, struct node_job *node_job)
+static void node_job_fn(void *arg, struct node_job *job)
 {
     struct server *s = arg;
-    struct node_work *w = mem_zero(sizeof *w);
 
-    w->job.run_fn = node_work_run;
-    w->job.done_fn = node_work_done;
-    w->server = s;
-    w->node_job = node_job;
-    storage_thread_submit(s->storage, &w->job);
+    node_work_job(&s->work, job);
+}
+
+static void on_work_done(void *arg)
+{
+    run_soon(arg);
 }
 
 /* ---- what happens ---- */
@@ -525,6 +476,7 @@ static enum status open_storage(struct server *s, struct error *ret_error)
     keep_voters(s); /* what the store told */
     s->wal_wake = loop_wake_new(s->loop, on_wal, s);
     s->storage = storage_thread_start(s->loop);
+    s->work = (struct node_work){.storage = s->storage, .done_fn = on_work_done, .arg = s};
     return ST_OK;
 }
 
@@ -575,8 +527,9 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .now_ns_fn = node_now_fn,
         .arg = s,
     };
-
-    return storage_open_node(&s->files, &o, &s->node, ret_error);
+    enum status st = storage_open_node(&s->files, &o, &s->node, ret_error);
+    s->work.node = s->node;
+    return st;
 }
 
 static enum status open_peers(struct server *s, struct error *ret_error)
