@@ -79,7 +79,9 @@ TESTS += tests/sim/test_sim
 tests_sim_test_sim_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS)
 tests_sim_test_sim_SOURCES = \
 	raftd/data_dir.c raftd/data_dir.h \
+	raftd/met.c raftd/met.h \
 	raftd/peer/frame.c raftd/peer/frame.h \
+	raftd/roster.c raftd/roster.h \
 	raftd/small_file.c raftd/small_file.h \
 	raftd/storage.c raftd/storage.h \
 	raftd/voters.c raftd/voters.h \
@@ -88,6 +90,7 @@ tests_sim_test_sim_SOURCES = \
 	tests/sim/cores.c tests/sim/cores.h tests/sim/cores_run.c \
 	tests/sim/damage.c tests/sim/damage.h \
 	tests/sim/fault.c \
+	tests/sim/greeting.c tests/sim/greeting.h \
 	tests/sim/history.c tests/sim/history.h \
 	tests/sim/member.c tests/sim/member.h \
 	tests/sim/rules.c tests/sim/rules.h \
@@ -98,7 +101,7 @@ tests_sim_test_sim_SOURCES = \
 	tests/sim/world.c tests/sim/world.h \
 	tests/sim/write_errors.c tests/sim/write_errors.h \
 	tests/unit/memory_disk.c tests/unit/memory_disk.h
-tests_sim_test_sim_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS)
+tests_sim_test_sim_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS)
 
 # Many more seeds than in a check, and past those that fail: each is told with the command that repeats it.
 SEEDS = 100000

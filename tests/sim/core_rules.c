@@ -275,7 +275,7 @@ static void check_memory(const struct core_watch *w, const struct raft_message *
     bool asks = m->type == RAFT_MSG_VOTE || m->type == RAFT_MSG_PRE_VOTE;
     bool gives = (m->type == RAFT_MSG_VOTE_RESPONSE || m->type == RAFT_MSG_PRE_VOTE_RESPONSE) && !m->reject;
 
-    SIM_CHECK(!has_forgotten(w) || (!asks && !gives), "votes: member %u forgot what it promised up to term %llu, and votes in term %llu",
+    SIM_CHECK(!has_forgotten(w) || w->is_wiped || (!asks && !gives), "votes: member %u forgot what it promised up to term %llu, and votes in term %llu",
               w->number, NUMBER(w->forgot), NUMBER(m->term));
 }
 
@@ -394,6 +394,17 @@ void core_rules_on_lost_log(struct core_rules *r, unsigned number)
     struct core_watch *w = &r->watches[number];
 
     w->forgot = w->acked_in > w->voted_in ? w->acked_in : w->voted_in;
+}
+
+void core_rules_on_wiped(struct core_rules *r, unsigned number)
+{
+    struct core_watch *w = &r->watches[number];
+
+    core_rules_on_lost_log(r, number);
+    w->is_wiped = true;
+    w->acked_in = w->voted_in = w->acked_term = 0;
+    w->acked = 0;
+    w->vote = 0;
 }
 
 void core_rules_on_end(struct core_rules *r, unsigned number)

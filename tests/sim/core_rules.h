@@ -43,6 +43,7 @@ struct core_watch {
     raft_index acked;
     raft_term voted_in;
     raft_id vote;
+    bool is_wiped;    /* it does not know that it promised anything: whatever it says, nobody may hear it */
     raft_term forgot; /* what it promised up to this term went with its log; 0: nothing did */
 };
 
@@ -63,6 +64,7 @@ void core_rules_fini(struct core_rules *r);
 void core_rules_on_start(struct core_rules *r, unsigned number, const struct raft *core);
 /* Before it comes back: with another log than it had. */
 void core_rules_on_lost_log(struct core_rules *r, unsigned number);
+void core_rules_on_wiped(struct core_rules *r, unsigned number);
 void core_rules_on_end(struct core_rules *r, unsigned number);
 /* A message is about to be stepped; it was. */
 void core_rules_on_receive(struct core_rules *r, unsigned number, const struct raft_message *m);

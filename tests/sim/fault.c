@@ -8,6 +8,14 @@
 #include "raft/internal.h"
 #include "tests/sim/run.h"
 
+/* Of what is asked beside the clients; whether it is heard is nobody's operation. */
+static void on_published(void *arg, enum status st, struct slice answer)
+{
+    (void)arg;
+    (void)st;
+    (void)answer;
+}
+
 /* ---- crashes ---- */
 
 static void on_restart(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
@@ -17,7 +25,7 @@ static void on_restart(void *arg, unsigned number, uint64_t life, const uint8_t 
 
     (void)bytes;
     (void)len;
-    if (!m->up && m->life == life)
+    if (!m->up && m->life == life && !m->is_gone)
         member_start(m);
 }
 
@@ -44,6 +52,12 @@ static bool is_voter(const struct raft_conf *c, const struct sim_member *m)
     return raft_conf_is_voter(c, m->number + 1);
 }
 
+/* It is not known to be healed; or it lost all it had, and was not removed. */
+static bool is_unsound(const struct sim_member *m)
+{
+    return damage_is_open(m) || (m->is_wiped && member_is_in(m));
+}
+
 /* Those that are not known to be healed; conf: of the voters. */
 static unsigned count_damaged(struct member_world *s, const struct raft_conf *conf)
 {
@@ -51,7 +65,7 @@ static unsigned count_damaged(struct member_world *s, const struct raft_conf *co
 
     for (unsigned i = 0; i < s->count; i++) {
         damage_look(&s->members[i]);
-        sum += damage_is_open(&s->members[i]) && (!conf || is_voter(conf, &s->members[i]));
+        sum += is_unsound(&s->members[i]) && (!conf || is_voter(conf, &s->members[i]));
     }
     return sum;
 }
@@ -64,11 +78,11 @@ static bool may_be_damaged(struct run *run, struct sim_member *m)
     const struct raft_conf *c = newest ? &node_members(newest->node)->conf : NULL;
     unsigned left;
 
-    if (!c || raft_conf_is_joint(c) || m->data.voters.is_unsaved || (changes && run->world.now_ns < run->changed_ns + 3 * client_wait_ns(run)))
+    if (!c || m->is_gone || m->is_wiped || raft_conf_is_joint(c) || m->data.voters.is_unsaved || (changes && run->world.now_ns < run->changed_ns + 3 * client_wait_ns(run)))
         return false;
     if (c->voter_count < HEALING_MEMBERS_MIN) /* it cannot heal, and knows that */
         return !count_damaged(s, NULL) && m->data.voters.count < HEALING_MEMBERS_MIN;
-    left = c->voter_count - count_damaged(s, c) - (is_voter(c, m) && !damage_is_open(m));
+    left = c->voter_count - count_damaged(s, c) - (is_voter(c, m) && !is_unsound(m));
     /* One change more may be under way. */
     return changes ? 2 * (left - 1) > c->voter_count - 1 : 2 * left > c->voter_count;
 }
@@ -104,7 +118,72 @@ bool faults_look_for_damage(struct run *run)
 
     for (unsigned i = 0; i < s->count; i++)
         mend(&s->members[i]);
-    return count_damaged(s, NULL) > 0;
+    for (unsigned i = 0; i < s->count; i++)
+        if (damage_is_open(&s->members[i]))
+            return true;
+    return false;
+}
+
+/* ---- a member that loses all its data; its operator removes it once it has ended ---- */
+
+static void remove_member(struct run *run, struct sim_member *m)
+{
+    struct sim_member *asked = &run->members.members[rng_below(&run->world.rng, run->members.count)];
+    struct member_change change = {.kind = MEMBER_REMOVE, .id = m->number + 1};
+
+    if (!asked->up || asked == m || asked->paused_until_ns > run->world.now_ns)
+        return;
+    run->changed_ns = run->world.now_ns;
+    if (node_change_members(asked->node, &change, member_now(asked) + client_wait_ns(run), on_published, NULL, NULL) == ST_OK)
+        member_run(asked);
+}
+
+bool faults_remove_gone(struct run *run)
+{
+    bool found = false;
+
+    for (unsigned i = 0; i < run->members.count; i++) {
+        struct sim_member *m = &run->members.members[i];
+        if (!m->is_gone || !member_is_in(m))
+            continue;
+        found = true;
+        remove_member(run, m);
+    }
+    return found;
+}
+
+static void on_operator(void *arg, unsigned number, uint64_t epoch, const uint8_t *bytes, size_t len)
+{
+    struct run *run = arg;
+
+    (void)bytes;
+    (void)len;
+    if (epoch == run->epoch && faults_remove_gone(run))
+        world_at(&run->world, run->world.now_ns + client_wait_ns(run), on_operator, run, number, epoch, NULL, 0);
+}
+
+/* Else nobody could tell: ARCHITECTURE.md says what cannot be detected. */
+static bool is_known_to_all(struct run *run, const struct sim_member *m)
+{
+    for (unsigned i = 0; i < run->members.count; i++) {
+        const struct sim_member *other = &run->members.members[i];
+        if (other != m && !other->is_gone && member_is_in(other) && !m->met_by[i])
+            return false;
+    }
+    return true;
+}
+
+static void wipe(struct run *run, struct sim_member *m)
+{
+    const struct sim_member *newest = member_newest(&run->members);
+
+    if (!newest || node_members(newest->node)->conf.voter_count < 3 || damage_is_open(m) || !may_be_damaged(run, m) ||
+        !member_is_in(m) || !is_known_to_all(run, m))
+        return;
+    if (m->up)
+        crash(run, m);
+    member_wipe(m);
+    world_at(&run->world, run->world.now_ns + client_wait_ns(run), on_operator, run, m->number, run->epoch, NULL, 0);
 }
 
 /* ---- full disks, and those that cannot write ---- */
@@ -166,14 +245,7 @@ static void join(struct run *run, struct sim_member *m)
     world_heal(&run->world);
 }
 
-/* ---- a member tells its name and URLs, as it does when it starts; whether it is heard is nobody's operation ---- */
-
-static void on_published(void *arg, enum status st, struct slice answer)
-{
-    (void)arg;
-    (void)st;
-    (void)answer;
-}
+/* ---- a member tells its name and URLs, as it does when it starts ---- */
 
 static void publish(struct run *run, struct sim_member *m)
 {
@@ -186,6 +258,7 @@ static void publish(struct run *run, struct sim_member *m)
     snprintf(name, sizeof name, "n%u-%llu", m->number, (unsigned long long)m->life);
     raftfs__state__member__init(&told);
     told.id = m->number + 1;
+    told.incarnation = m->data.incarnation;
     told.name = name;
     told.client_urls = urls;
     told.n_client_urls = 1;
@@ -239,7 +312,7 @@ static const struct fault {
 } faults[] = {
     {30, crash},    {10, crash_all}, {20, separate}, {20, join},
     {20, pause_member}, {15, stall_disk}, {10, publish}, {15, change_members}, {5, transfer_leader},
-    {15, damage}, {15, fill_disk}, {3, fill_all_disks}, {5, break_store},
+    {15, damage}, {15, fill_disk}, {3, fill_all_disks}, {5, break_store}, {5, wipe},
 };
 
 /* Any member, or the one that it hurts most. */
@@ -301,7 +374,7 @@ void faults_heal(struct run *run)
         m->paused_until_ns = m->disk_stalled_until_ns = 0;
         m->store_error = 0;
         member_set_full(m, false);
-        if (!m->up)
+        if (!m->up && !m->is_gone)
             member_start(m);
     }
 }

@@ -15,6 +15,8 @@
 #include "raft/snapshot.h"
 #include "raftd/node/internal.h"
 #include "raftd/peer/frame.h"
+#include "raftd/roster.h"
+#include "tests/sim/greeting.h"
 #include "tests/sim/history.h"
 #include "tests/sim/write_errors.h"
 #include "tests/unit/temp_dir.h"
@@ -176,6 +178,8 @@ static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t 
         return;
     SIM_CHECK(frame_next(slice_of(bytes, len), PEER_FRAME_BYTES_MAX, &payload, &frame_len) == ST_OK && frame_len == len,
               "a frame does not come back as it was");
+    if (!greeting_is_heard(m, &m->shared->members[from]))
+        return;
     core_rules_on_heard(&m->shared->rules.core, number, from + 1);
     ENDS_HERE(m);
     if (frame_kind(payload) == FRAME_SNAPSHOT) {
@@ -194,7 +198,7 @@ static void storage_soon(struct sim_member *m);
 /* Write what a seal has to, or run a job: the part that is the storage thread's. */
 static void run_work(struct sim_member *m, struct member_work *work)
 {
-    int error = m->is_full ? ENOSPC : m->store_error;
+    int error = m->is_full ? ENOSPC : work->io ? 0 : m->store_error;
 
     if (work->ran)
         return;
@@ -203,6 +207,8 @@ static void run_work(struct sim_member *m, struct member_work *work)
         write_errors_begin(1 + (unsigned)rng_below(&m->shared->world->rng, 20), error);
     if (work->job)
         work->job->run_fn(work->job);
+    else if (work->io)
+        work->io->run_fn(work->io);
     else
         work->status = mvcc_seal_write(work->seal, &work->error);
     write_errors_end();
@@ -226,6 +232,8 @@ static void on_storage_time(void *arg, unsigned number, uint64_t life, const uin
     ENDS_HERE(m);
     if (work.seal)
         node_on_seal_written(m->node, work.seal, work.status, &work.error);
+    else if (work.io)
+        work.io->done_fn(work.io);
     else
         node_on_job_done(m->node, work.job);
     member_run(m);
@@ -239,7 +247,7 @@ static void storage_soon(struct sim_member *m)
              m->number, m->life, NULL, 0);
 }
 
-static void add_work(struct sim_member *m, struct member_work work)
+void member_add_work(struct sim_member *m, struct member_work work)
 {
     SIM_CHECK(m->work_count < MEMBER_WORK_MAX, "member %u asks too much of its storage thread", m->number);
     m->work[m->work_count++] = work;
@@ -297,12 +305,12 @@ static void work_fn(void *arg)
 
 static void seal_fn(void *arg, struct mvcc_seal *seal)
 {
-    add_work(arg, (struct member_work){.seal = seal});
+    member_add_work(arg, (struct member_work){.seal = seal});
 }
 
 static void job_fn(void *arg, struct node_job *job)
 {
-    add_work(arg, (struct member_work){.job = job});
+    member_add_work(arg, (struct member_work){.job = job});
 }
 
 static void restored_fn(void *arg, struct mvcc *store)
@@ -354,6 +362,13 @@ static void voters_fn(void *arg, raft_index index, unsigned count)
 
     voters_note(&m->data.voters, index, count);
     keep_voters(m);
+}
+
+static void members_fn(void *arg)
+{
+    struct sim_member *m = arg;
+
+    roster_sync(m->roster);
 }
 
 /* Done about damage, at a start. */
@@ -491,6 +506,7 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
                              .job_fn = job_fn,
                              .restored_fn = restored_fn,
                              .changed_fn = changed_fn,
+                             .members_fn = members_fn,
                              .voters_fn = voters_fn,
                              .damaged_fn = damaged_fn,
                              .fail_fn = node_fail_fn,
@@ -502,6 +518,8 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
 
 static void close_files(struct sim_member *m)
 {
+    node_free(m->node);
+    m->node = NULL;
     wal_close(m->files.wal);
     mvcc_close(m->store);
     data_dir_close(&m->data);
@@ -518,6 +536,8 @@ static enum status open_member(struct sim_member *m, struct error *ret_error)
     if (st == ST_OK)
         st = open_node(m, ret_error);
     m->store = m->files.store;
+    if (st == ST_OK)
+        st = greeting_open(m, ret_error);
     return st;
 }
 
@@ -561,7 +581,7 @@ void member_start(struct sim_member *m)
     m->log_step_due = false;
     m->store_error = 0;
     m->read_error_at = world_chance(s->world, 30) ? 1 + (unsigned)rng_below(&s->world->rng, 20) : 0;
-    if (damage_is_open(m))
+    if (damage_is_open(m) || m->is_wiped)
         member_set_full(m, false); /* a new log needs space */
     while (open_member(m, &error) != ST_OK)
         on_refusal(m, &error);
@@ -602,11 +622,13 @@ static void end_storage(struct sim_member *m)
 {
     unsigned done = m->work_count ? (unsigned)rng_below(&m->shared->world->rng, m->work_count + 1) : 0;
 
-    for (unsigned i = 0; i < m->work_count; i++)
+    for (unsigned i = 0; i < m->work_count; i++) {
         if (m->work[i].seal)
             end_seal(m, &m->work[i]);
         else if (i < done)
             run_work(m, &m->work[i]);
+        free(m->work[i].io);
+    }
     m->work_count = 0;
 }
 
@@ -632,12 +654,25 @@ void member_crash(struct sim_member *m, enum member_end how)
     left = how == MEMBER_KILLED ? memory_disk_after_kill(m->disk) : memory_disk_after_power_cut(m->disk, &s->world->rng);
     memory_disk_fail_at(m->disk, 0, 0);
     end_storage(m);
-    node_free(m->node);
+    greeting_close(m);
     (void)setjmp(m->on_failure); /* a sync that fails is the last: then the log is closed without it */
     close_files(m);
     m->dying = false;
     m->disk->ops->free(m->disk);
     m->disk = left;
+}
+
+void member_wipe(struct sim_member *m)
+{
+    sim_trace(m->shared, "%u loses all its data", m->number);
+    m->disk->ops->free(m->disk);
+    m->disk = memory_disk_new();
+    m->is_full = false;
+    temp_dir_remove(m->dir);
+    m->is_wiped = true;
+    m->wiped_in = m->life;
+    m->shared->wipes++;
+    core_rules_on_wiped(&m->shared->rules.core, m->number);
 }
 
 /* Little is left, or none; or as much as anybody wants. */

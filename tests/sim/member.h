@@ -18,10 +18,11 @@ struct member_world; /* what members of one run share */
 #define SIM_CLUSTER_ID 0xc1
 #define SIM_SEGMENT_BYTES 8192 /* of logs */
 
-/* Either a seal to write, or a job of the node. */
+/* A seal to write, a job of the node, or one of the roster. */
 struct member_work {
     struct mvcc_seal *seal;
     struct node_job *job;
+    struct storage_job *io;
     bool ran; /* but nobody heard of it */
     enum status status; /* of a seal */
     struct error error;
@@ -38,6 +39,12 @@ struct sim_member {
     struct storage files;       /* as they were opened; later: */
     struct mvcc *store;
     struct node *node;
+    struct roster *roster;
+    uint64_t heard_life[WORLD_NODES_MAX]; /* of the others: that was greeted, and was welcome */
+    bool met_by[WORLD_NODES_MAX];         /* who heard it in any life, and knows its data directory */
+    bool is_wiped; /* all its data went; what it promised is forgotten, and it does not know that */
+    uint64_t wiped_in; /* the last life that knew; what it said may be on its way yet */
+    bool is_gone;  /* it ended for good */
     struct member_work work[MEMBER_WORK_MAX]; /* of the storage thread, in order */
     unsigned work_count;
     int64_t paused_until_ns, disk_stalled_until_ns;
@@ -73,7 +80,7 @@ struct member_world {
     unsigned inflight_messages_max;
     unsigned slow_disk; /* syncs of a thousand that take long */
     bool trace;
-    unsigned seals, crashes, snapshots, damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, store_errors;
+    unsigned seals, crashes, snapshots, damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, store_errors, wipes, dismissed;
     struct rules rules;
 };
 
@@ -83,6 +90,9 @@ void member_world_fini(struct member_world *s);
 void member_start(struct sim_member *m);
 enum member_end { MEMBER_KILLED, MEMBER_POWER_CUT, MEMBER_POWER_CUT_WRITING, MEMBER_SYNC_FAILS, MEMBER_ENDS };
 void member_crash(struct sim_member *m, enum member_end how);
+/* All it has is gone, and it does not know: it comes back as a founder would begin. It must be down. */
+void member_wipe(struct sim_member *m);
+void member_add_work(struct sim_member *m, struct member_work work);
 void member_set_full(struct sim_member *m, bool full);
 /* After anything was done to its node. */
 void member_run(struct sim_member *m);

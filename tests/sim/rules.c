@@ -163,7 +163,7 @@ void rules_on_ack(struct sim_member *m)
     for (unsigned i = 0; i < m->shared->count; i++) {
         struct sim_member *other = &m->shared->members[i];
         struct wal_state w;
-        bool may_have_had_it = !durable_log(other, &w) || damage_is_open(other);
+        bool may_have_had_it = !durable_log(other, &w) || damage_is_open(other) || other->is_wiped;
         there[i] = may_have_had_it || disk_has(other, &w, index, known->term);
         wal_state_fini(&w);
     }

@@ -14,11 +14,11 @@
 
 /* ---- rest ---- */
 
-/* By the alarm: it ends by itself when there is space. */
-static bool is_short_of_space(const struct members *members)
+/* By the alarm: it ends by itself when there is space, unless its member is gone. */
+static bool is_short_of_space(const struct member_world *s, const struct members *members)
 {
     for (unsigned i = 0; i < members->count; i++)
-        if (members->list[i].no_space)
+        if (members->list[i].no_space && !s->members[members->list[i].id - 1].is_gone)
             return true;
     return false;
 }
@@ -33,12 +33,14 @@ static bool is_at_rest(struct run *run)
     for (unsigned i = 0; i < run->members.count; i++) {
         struct sim_member *m = &run->members.members[i];
         struct raft_status st;
+        if (m->is_gone)
+            continue;
         if (!m->up)
             return false;
         if (!member_is_in(m))
             continue;
         node_get_raft_status(m->node, &st);
-        if (is_short_of_space(node_members(m->node)))
+        if (is_short_of_space(&run->members, node_members(m->node)))
             return false;
         if (!st.leader || st.applied != st.last || st.applied != mvcc_applied_index(newest->store))
             return false;
@@ -164,6 +166,10 @@ static void rest(struct run *run, const char *when)
     set_weather(run, WEATHER_REST);
     faults_heal(run);
     come_to_rest(run, when);
+    for (unsigned i = 0; faults_remove_gone(run) && i < HEALING_ROUNDS; i++) {
+        pass(run, HEALING_TICKS);
+        come_to_rest(run, "a removal");
+    }
     for (unsigned i = 0; damaged && i < HEALING_ROUNDS; i++) {
         damaged = faults_look_for_damage(run);
         if (damaged)
@@ -228,7 +234,8 @@ static void finish_run(struct run *run)
     check_service(run);
     hash = hash_of(some_member(run, (unsigned)rng_below(&run->world.rng, run->members.count)), "after the last writes");
     for (unsigned i = 0; i < run->members.count; i++)
-        member_crash(&run->members.members[i], MEMBER_POWER_CUT);
+        if (run->members.members[i].up)
+            member_crash(&run->members.members[i], MEMBER_POWER_CUT);
     rest(run, "all of them were restarted");
     check_equal(run, hash, "after all of them were restarted");
 }
@@ -278,6 +285,8 @@ static struct run_result result_of(const struct run *run)
                            .full_seals = s->full_seals,
                            .log_waits = s->log_waits,
                            .store_errors = s->store_errors,
+                           .wipes = s->wipes,
+                           .dismissed = s->dismissed,
                            .no_space = run->no_space,
                            .virtual_ns = run->world.now_ns,
                            .trace = run->world.trace};

@@ -19,7 +19,7 @@
 struct run_result {
     uint64_t operations, done, unknown;
     uint64_t crashes, seals, elections, snapshots;
-    uint64_t damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, no_space, store_errors;
+    uint64_t damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, no_space, store_errors, wipes, dismissed;
     int64_t virtual_ns;
     uint64_t trace; /* digest of all that happened */
 };
@@ -77,6 +77,8 @@ struct buf client_packed(const ProtobufCMessage *m);
 void faults_start(struct run *run);
 /* Whatever was damaged is read; who cannot heal gets it back. False: nothing is damaged any more. */
 bool faults_look_for_damage(struct run *run);
+/* Those that ended for good are removed. False: they were. */
+bool faults_remove_gone(struct run *run);
 /* Everything is well again: no separations, no losses, everybody up. */
 void faults_heal(struct run *run);
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/planted.h"
 #include "tests/sim/workers.h"
 
@@ -47,6 +48,8 @@ static void tell(const struct workers_result *r)
     printf("%llu full disks: %llu seals and %llu steps of logs found no space, %llu writes refused; %llu stores could not write\n",
            (unsigned long long)r->sum.full_disks, (unsigned long long)r->sum.full_seals, (unsigned long long)r->sum.log_waits,
            (unsigned long long)r->sum.no_space, (unsigned long long)r->sum.store_errors);
+    printf("%llu members lost all their data, %llu were dismissed\n", (unsigned long long)r->sum.wipes,
+           (unsigned long long)r->sum.dismissed);
     printf("%.2f simulated hours in %.1f s (%.1f s of processors): %.0f simulated hours an hour\n", hours, elapsed,
            (double)r->cpu_ns / NS_PER_S, elapsed > 0 ? hours * 3600 / elapsed : 0);
 }
@@ -146,6 +149,7 @@ int main(int argc, char **argv)
     struct run_result one;
     int c;
 
+    log_set_level(LOG_ERROR); /* of raftd's parts: what they warn of is what happens here */
     snprintf(command, sizeof command, "%s", argv[0]);
     while ((c = getopt(argc, argv, "b:j:klo:pt:")) != -1) {
         if (c == 'j')

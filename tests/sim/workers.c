@@ -98,6 +98,8 @@ static void add_result(struct run_result *sum, const struct run_result *r)
     sum->full_seals += r->full_seals;
     sum->log_waits += r->log_waits;
     sum->store_errors += r->store_errors;
+    sum->wipes += r->wipes;
+    sum->dismissed += r->dismissed;
     sum->no_space += r->no_space;
     sum->elections += r->elections;
     sum->virtual_ns += r->virtual_ns;
