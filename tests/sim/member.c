@@ -490,7 +490,7 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
                              .now_ns = member_now(m),
                              .limits = {.txn_ops_max = TXN_OPS_MAX},
                              .learners_max = 2,
-                             .corrupt_check_ns = 3 * ELECTION_TICKS * s->tick_ns,
+                             .corrupt_check_ns = s->corrupt_check_ns,
                              .store_options = store_options(m),
                              .snapshot_count = s->snapshot_count,
                              .snapshot_catchup = s->snapshot_catchup,

@@ -73,6 +73,7 @@ struct member_world {
     struct sim_member members[WORLD_NODES_MAX];
     struct members initial;
     int64_t tick_ns;
+    int64_t corrupt_check_ns; /* 0: members do not compare what they hold */
     uint64_t memtable_bytes, seal_entries, snapshot_count, snapshot_catchup;
     size_t window_bytes_max, snapshot_chunk_bytes;
     uint64_t space_low_bytes;

@@ -258,6 +258,8 @@ static void draw_limits(struct run *run)
     s->tick_ns = world_between(w, 20, 100) * NS_PER_MS;
     bool tiny = world_chance(w, 300); /* segments */
 
+    /* Dear, since it reads all that is stored; and never with a result but when a seed fails anyway. */
+    s->corrupt_check_ns = world_chance(w, 50) ? 20 * s->tick_ns : 0;
     s->memtable_bytes = (uint64_t)(tiny ? world_between(w, 500, 4000) : world_between(w, 4000, 40000));
     s->message_bytes_max = (size_t)world_between(w, 50, 4000);
     s->inflight_messages_max = (unsigned)world_between(w, 1, 8);
