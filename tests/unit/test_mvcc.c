@@ -513,6 +513,58 @@ static void no_flipped_byte_of_a_segment_gives_a_wrong_answer(void **state)
     model_fini(&m);
 }
 
+/* A file of a store with so many changes that sealed them into segment 1; the caller frees it. */
+static uint8_t *sealed_file(struct model *m, uint64_t seed, int changes, const char *suffix, size_t *ret_len)
+{
+    struct rng rng = {.state = seed};
+    struct mvcc *s;
+
+    empty_dir(dir);
+    model_init(m);
+    s = open_store(dir);
+    for (int i = 0; i < changes; i++)
+        model_draw(m, &rng);
+    model_feed(m, s);
+    seal_all(s, "state");
+    mvcc_close(s);
+    return file_read(name_of(dir, 1, suffix), ret_len);
+}
+
+/* A disk that reads or writes the wrong block: each is whole, and not the one that should be there. */
+static void no_misplaced_block_of_a_segment_gives_a_wrong_answer(void **state)
+{
+    static const char *const suffixes[] = {".tdb", ".keys"};
+    static const size_t sizes[] = {512, 4096};
+    struct rng rng = {.state = 23};
+    struct model m, other_model;
+    size_t len, other_len;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        uint8_t *other = sealed_file(&other_model, 41, 150, suffixes[i], &other_len);
+        uint8_t *data = sealed_file(&m, 40, 150, suffixes[i], &len);
+        uint8_t *damaged = mem_copy(data, len);
+        empty_dir(copy);
+        for (int k = 0; k < 2; k++)
+            copy_file(name_of(dir, 1, suffixes[k]), name_of(copy, 1, suffixes[k]), SIZE_MAX);
+        for (unsigned round = 0; round < 300; round++) {
+            size_t size = sizes[round % 2], blocks = len / size, to = rng_below(&rng, blocks) * size, from = rng_below(&rng, blocks) * size;
+            if (round % 3 && from + size <= other_len)
+                memcpy(damaged + to, other + to % (other_len / size * size), size); /* what stood there before */
+            else
+                memcpy(damaged + to, data + from, size);
+            file_write(name_of(copy, 1, suffixes[i]), damaged, len);
+            check_damaged(&m, "0000000000000001");
+            memcpy(damaged + to, data + to, size);
+        }
+        free(damaged);
+        free(data);
+        free(other);
+        model_fini(&m);
+        model_fini(&other_model);
+    }
+}
+
 static void a_missing_or_foreign_segment_is_refused(void **state)
 {
     struct rng rng = {.state = 31};
@@ -665,6 +717,7 @@ int main(void)
         cmocka_unit_test(the_wildest_clock_does_not_stop_time),
         cmocka_unit_test(whatever_a_crash_leaves_of_a_seal_the_store_opens),
         cmocka_unit_test(no_flipped_byte_of_a_segment_gives_a_wrong_answer),
+        cmocka_unit_test(no_misplaced_block_of_a_segment_gives_a_wrong_answer),
         cmocka_unit_test(a_missing_or_foreign_segment_is_refused),
         cmocka_unit_test(every_watcher_gets_every_change_once_and_in_order),
     };
