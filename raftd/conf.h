@@ -17,6 +17,7 @@ struct conf_flags {
     const char *listen_client_urls, *advertise_client_urls;
     const char *listen_peer_urls, *initial_advertise_peer_urls;
     const char *initial_cluster, *initial_cluster_state, *initial_cluster_token;
+    const char *feature_gates;
     const char *log_level;
     int64_t heartbeat_ms, election_ms;
     int64_t snapshot_count, snapshot_catchup, memtable_bytes;

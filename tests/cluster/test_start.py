@@ -40,6 +40,10 @@ BAD_FLAGS = [
     (["--initial-cluster", f"n1={PEER}"], "--initial-cluster: there is no member named default"),
     (["--initial-cluster", "default=http://127.0.0.1:1"], "--initial-advertise-peer-urls"),
     (["--initial-cluster", f"default={PEER},n1=https://127.0.0.1:1"], "--initial-cluster: n1: https://127.0.0.1:1"),
+    (["--corrupt-check-time", "5"], '--corrupt-check-time: "5" is no duration such as 90s or 1h30m'),
+    (["--corrupt-check-time", "-1s"], '--corrupt-check-time: "-1s"'),
+    (["--feature-gates", "InitialCorruptCheck=true,PriorityRequest=true"], '--feature-gates: "PriorityRequest=true"'),
+    (["--feature-gates", "InitialCorruptCheck"], '--feature-gates: "InitialCorruptCheck"'),
     (["--initial-cluster-state", "old"], '--initial-cluster-state: "old"'),
 ]
 
