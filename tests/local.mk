@@ -85,6 +85,7 @@ tests_sim_test_sim_SOURCES = \
 	raftd/small_file.c raftd/small_file.h \
 	raftd/storage.c raftd/storage.h \
 	raftd/voters.c raftd/voters.h \
+	tests/sim/aim.c \
 	tests/sim/client.c \
 	tests/sim/core_rules.c tests/sim/core_rules.h \
 	tests/sim/cores.c tests/sim/cores.h tests/sim/cores_run.c \

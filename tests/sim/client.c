@@ -9,6 +9,7 @@
 #include "tests/sim/run.h"
 
 #define WAIT_TICKS 100 /* of a client for an answer, at most */
+#define LOOKS_BACK 60  /* revisions */
 
 int64_t client_wait_ns(const struct run *run)
 {
@@ -49,14 +50,14 @@ static enum op_state state_of(enum status st)
     }
 }
 
-static void take_kvs(struct op *op, const Etcdserverpb__RangeResponse *r)
+static void take_kvs(const struct history *h, struct op *op, const Etcdserverpb__RangeResponse *r)
 {
     op->rev = r->header->revision;
     for (size_t i = 0; i < r->n_kvs; i++) {
         const Mvccpb__KeyValue *kv = r->kvs[i];
         unsigned key = (unsigned)(kv->key.data[1] - '0');
         SIM_CHECK(kv->key.len == 2 && key < SIM_KEYS, "a key that nobody wrote");
-        op->seen[key] = sim_value_id(slice_of(kv->value.data, kv->value.len));
+        op->seen[key] = sim_value_id(h, slice_of(kv->value.data, kv->value.len));
         op->seen_rev[key] = kv->mod_revision;
     }
 }
@@ -73,6 +74,7 @@ static enum op_state read_here(struct client *c, struct op *op)
 
     request.key = (ProtobufCBinaryData){1, (uint8_t *)from};
     request.range_end = (ProtobufCBinaryData){1, (uint8_t *)to};
+    request.revision = op->kind == OP_READ_PAST ? op->expected : 0;
     node_get_header(c->member->node, &h);
     st = kv_range(c->member->store, &h, &request, &out);
     if (st == ST_CORRUPT && damage_is_open(c->member)) {
@@ -82,11 +84,38 @@ static enum op_state read_here(struct client *c, struct op *op)
     SIM_CHECK(st == ST_OK, "a range fails: %s", status_text(st));
     r = etcdserverpb__range_response__unpack(NULL, buf_len(&out), out.data + out.start);
     SIM_CHECK(r && r->header && (size_t)r->count == r->n_kvs, "a range's answer");
-    take_kvs(op, r);
-    memcpy(c->last_rev, op->seen_rev, sizeof c->last_rev);
+    take_kvs(&c->run->history, op, r);
+    if (op->kind == OP_READ_PAST)
+        op->rev = op->expected;
+    else
+        memcpy(c->last_rev, op->seen_rev, sizeof c->last_rev);
     etcdserverpb__range_response__free_unpacked(r, NULL);
     buf_fini(&out);
     return OP_DONE;
+}
+
+/* All changes from some revision to the newest one there. */
+static enum op_state watch_here(struct client *c, struct op *op)
+{
+    enum status st;
+
+    op->rev = mvcc_revision(c->member->store);
+    st = sim_changes(c->member->store, op->expected, op->rev, &op->changes);
+    if (st == ST_CORRUPT && damage_is_open(c->member))
+        return OP_REFUSED;
+    SIM_CHECK(st == ST_OK, "a watch fails: %s", status_text(st));
+    return OP_DONE;
+}
+
+/* What needs nobody else. */
+static enum op_state look_here(struct client *c, struct op *op)
+{
+    mvcc_rev newest = mvcc_revision(c->member->store);
+
+    if (op->kind == OP_READ_LOCAL)
+        return read_here(c, op);
+    op->expected = world_between(&c->run->world, newest > LOOKS_BACK ? newest - LOOKS_BACK : 1, newest);
+    return op->kind == OP_WATCH ? watch_here(c, op) : read_here(c, op);
 }
 
 static void on_read(void *arg, enum status st, struct slice answer)
@@ -154,11 +183,11 @@ struct buf client_packed(const ProtobufCMessage *m)
 }
 
 /* The bytes of the request. */
-static struct buf request_of(const struct op *op, enum command_kind *ret_kind)
+static struct buf request_of(const struct history *h, const struct op *op, enum command_kind *ret_kind)
 {
     char key[2][8];
     uint8_t value[SIM_VALUE_BYTES_MAX];
-    struct slice v = sim_value(op->id, value);
+    struct slice v = sim_value(h, op->id, value);
     Etcdserverpb__PutRequest put[2] = {ETCDSERVERPB__PUT_REQUEST__INIT, ETCDSERVERPB__PUT_REQUEST__INIT};
     Etcdserverpb__RequestOp ops[2] = {ETCDSERVERPB__REQUEST_OP__INIT, ETCDSERVERPB__REQUEST_OP__INIT}, *list[2] = {&ops[0], &ops[1]};
     Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT, *compares = &compare;
@@ -190,7 +219,8 @@ static struct buf request_of(const struct op *op, enum command_kind *ret_kind)
 static enum op_kind draw_kind(struct world *w)
 {
     static const enum op_kind kinds[] = {OP_PUT, OP_PUT, OP_PUT, OP_DELETE, OP_COMPARE_PUT, OP_COMPARE_PUT,
-                                         OP_PUT_PAIR, OP_READ, OP_READ, OP_READ, OP_READ, OP_READ_LOCAL};
+                                         OP_PUT_PAIR, OP_READ, OP_READ, OP_READ, OP_READ, OP_READ_LOCAL,
+                                         OP_READ_PAST, OP_WATCH};
 
     return kinds[rng_below(&w->rng, sizeof kinds / sizeof *kinds)];
 }
@@ -212,14 +242,14 @@ void client_begin(struct client *c, struct sim_member *m, enum op_kind kind)
     op->key = (unsigned)rng_below(&w->rng, SIM_KEYS);
     op->other = (op->key + 1) % SIM_KEYS;
     op->expected = c->last_rev[op->key];
-    if (kind == OP_READ_LOCAL) {
-        finish(c, read_here(c, op));
+    if (kind == OP_READ_LOCAL || kind == OP_READ_PAST || kind == OP_WATCH) {
+        finish(c, look_here(c, op));
         return;
     }
     if (kind == OP_READ) {
         st = node_read(m->node, deadline, on_read, c, &c->request);
     } else {
-        b = request_of(op, &command);
+        b = request_of(&c->run->history, op, &command);
         st = node_propose(m->node, command, buf_slice(&b), deadline, on_written, c, &c->request);
         buf_fini(&b);
     }

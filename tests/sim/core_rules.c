@@ -20,8 +20,10 @@ void core_rules_init(struct core_rules *r)
 
 void core_rules_fini(struct core_rules *r)
 {
-    for (unsigned i = 0; i < WORLD_NODES_MAX; i++)
+    for (unsigned i = 0; i < WORLD_NODES_MAX; i++) {
         free(r->watches[i].reads);
+        free(r->watches[i].contexts);
+    }
     free(r->entries);
     free(r->leaders);
 }
@@ -287,6 +289,15 @@ static void note_read(struct core_watch *w, raft_id from, uint64_t context)
     w->reads[w->read_count++] = (struct rule_read){.from = from, .context = context, .round = w->round};
 }
 
+/* raft.h: each attempt has a context of its own, or answers to a lost one count for those who asked later (etcd 21399). */
+static void note_attempt(struct core_watch *w, uint64_t context)
+{
+    for (size_t i = w->context_count; i-- > 0;)
+        SIM_CHECK(w->contexts[i] != context, "reads: member %u asks a second time for a read point of the same context", w->number);
+    w->contexts = mem_grow(w->contexts, &w->context_cap, w->context_count + 1, sizeof *w->contexts);
+    w->contexts[w->context_count++] = context;
+}
+
 /* The first that was asked like that, which is the first to be answered; it is done. */
 static struct rule_read take_read(struct core_watch *w, raft_id from, uint64_t context)
 {
@@ -383,7 +394,7 @@ void core_rules_on_start(struct core_rules *r, unsigned number, const struct raf
     w->commit = w->applied = w->elected_commit = 0;
     w->leader_term = w->term = 0;
     w->role = RAFT_FOLLOWER;
-    w->read_count = 0;
+    w->read_count = w->context_count = 0;
     memset(w->silent_ticks, 0, sizeof w->silent_ticks);
     check_terms(w);
     check_promises(w);
@@ -418,7 +429,9 @@ void core_rules_on_receive(struct core_rules *r, unsigned number, const struct r
 
     note_leader(r, w);
     core_rules_on_heard(r, number, m->from);
-    w->commit_before_step = w->core->log.commit;
+    w->commit_before = w->core->log.commit;
+    w->last_before = raft_log_last(&w->core->log);
+    w->last_term_before = raft_log_last_term(&w->core->log);
     if (w->core->role != RAFT_LEADER)
         return;
     if (m->type == RAFT_MSG_READ_INDEX)
@@ -430,13 +443,19 @@ void core_rules_on_receive(struct core_rules *r, unsigned number, const struct r
 void core_rules_on_stepped(struct core_rules *r, unsigned number, const struct raft_message *m)
 {
     const struct core_watch *w = &r->watches[number];
-    raft_index compared = m->index + m->entry_count, commit = w->core->log.commit;
+    const struct raft_log *l = &w->core->log;
+    raft_index compared = m->index + m->entry_count, commit = l->commit;
 
     /* Figure 2, AppendEntries rule 5. */
-    if ((m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_PULL_RESPONSE) && commit > w->commit_before_step)
+    if ((m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_PULL_RESPONSE) && commit > w->commit_before)
         SIM_CHECK(commit <= compared && commit <= m->commit,
                   "commitment: member %u commits up to entry %llu by entries up to %llu and a commit of %llu", number, NUMBER(commit),
                   NUMBER(compared), NUMBER(m->commit));
+    /* raft/pull.c: only of a log that is newer, by Raft 5.4.1, than the one that it had. */
+    if (m->type == RAFT_MSG_PULL_RESPONSE && (raft_log_last(l) != w->last_before || raft_log_last_term(l) != w->last_term_before))
+        SIM_CHECK(m->hint_term > w->last_term_before || (m->hint_term == w->last_term_before && m->hint_index > w->last_before),
+                  "log: member %u, which ends at entry %llu of term %llu, takes entries of a log that ends at %llu of term %llu", number,
+                  NUMBER(w->last_before), NUMBER(w->last_term_before), NUMBER(m->hint_index), NUMBER(m->hint_term));
 }
 
 /* Who asks for votes has one, by all the changes that it knows to be committed. */
@@ -487,4 +506,6 @@ void core_rules_on_send(struct core_rules *r, unsigned number, const struct raft
         w->round = m->context;
     else if (m->type == RAFT_MSG_READ_INDEX_RESPONSE && m->term == w->leader_term && w->core->term == m->term)
         check_read_point(w, m->to, m->context, m->index);
+    else if (m->type == RAFT_MSG_READ_INDEX)
+        note_attempt(w, m->context);
 }

@@ -28,12 +28,16 @@ struct core_watch {
     const struct raft *core;
     unsigned number; /* its id is number + 1 */
     /* of this life */
-    raft_index commit, applied, elected_commit, commit_before_step;
+    raft_index commit, applied, elected_commit;
+    raft_index commit_before, last_before; /* a message was stepped */
+    raft_term last_term_before;
     raft_term leader_term; /* the last that it was seen to lead */
     enum raft_role role;
     raft_term term;
     struct raft_conf ticked_conf, ran_conf;
     unsigned led_ticks, silent_ticks[WORLD_NODES_MAX];
+    uint64_t *contexts; /* of the read points that it asked others for */
+    size_t context_count, context_cap;
     /* as the leader of leader_term */
     struct rule_read *reads;
     size_t read_count, read_cap;

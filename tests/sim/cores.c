@@ -68,6 +68,12 @@ static bool disk_has(const struct core_disk *d, raft_index index, raft_term term
     return index <= d->begin || index <= d->checkpoint || disk_term(d, index) == term;
 }
 
+/* The same of one that lost its log: until it ends in a later term, whoever else elects a leader knows of what it had. */
+static bool disk_counts(const struct core_disk *d, raft_index index, raft_term term)
+{
+    return disk_has(d, index, term) || (d->lost_term && disk_term(d, disk_last(d)) <= d->lost_term);
+}
+
 static void disk_truncate(struct core_disk *d, size_t count)
 {
     while (d->count > count)
@@ -164,7 +170,7 @@ static void check_committed(const struct cores *s)
     if (s->changes || !known)
         return;
     for (unsigned i = 0; i < s->count; i++)
-        there[i] = disk_has(&s->members[i].disk, s->rules.last, known->term);
+        there[i] = disk_counts(&s->members[i].disk, s->rules.last, known->term);
     SIM_CHECK(core_rules_is_quorum(&s->confs[0].conf, there),
               "durability: entry %llu of term %llu is committed, and not on the disks of a majority", (unsigned long long)s->rules.last,
               (unsigned long long)known->term);
@@ -179,7 +185,7 @@ static void check_commit(const struct sim_core *m, raft_index commit_before, con
     if (core->role != RAFT_LEADER || core->log.commit <= commit_before || memcmp(conf_before, &core->conf, sizeof *conf_before) != 0)
         return;
     for (unsigned i = 0; i < m->shared->count; i++)
-        there[i] = disk_has(&m->shared->members[i].disk, core->log.commit, raft_log_term(&core->log, core->log.commit));
+        there[i] = disk_counts(&m->shared->members[i].disk, core->log.commit, raft_log_term(&core->log, core->log.commit));
     SIM_CHECK(core_rules_is_quorum(&core->conf, there),
               "durability: member %u commits entry %llu, and it is not on the disks of a majority", m->number,
               (unsigned long long)core->log.commit);
@@ -596,6 +602,7 @@ void core_start(struct sim_core *m)
                              .check_quorum = true,
                              .step_down_on_removal = true,
                              .pull_log = s->pull_log,
+                             .lost_term = d->lost_term,
                              .judge_conf_fn = judge_change,
                              .judge_conf_arg = m,
                              .random_seed = rng_next(&s->world.rng),
@@ -644,6 +651,20 @@ void core_crash(struct sim_core *m)
     m->read_count = 0;
     m->shared->crashes++;
     check_committed(m->shared);
+}
+
+void core_lose_log(struct sim_core *m)
+{
+    struct core_disk *d = &m->disk;
+
+    cores_trace(m->shared, "%u loses its log", m->number);
+    disk_truncate(d, 0);
+    d->begin = d->checkpoint;
+    d->begin_term = d->checkpoint_term;
+    d->lost_term = d->hard.term;
+    d->hard = (struct raft_hard_state){.term = d->lost_term + 1, .commit = d->checkpoint};
+    m->shared->lost = true;
+    core_rules_on_lost_log(&m->shared->rules, m->number);
 }
 
 void cores_init(struct cores *s)

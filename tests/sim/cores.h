@@ -28,6 +28,7 @@ struct core_batch {
 /* What is durable: the log, and the store's checkpoint. */
 struct core_disk {
     struct raft_hard_state hard;
+    raft_term lost_term; /* raft.h; 0: it never lost its log */
     raft_index begin, checkpoint;
     raft_term begin_term, checkpoint_term;
     struct raft_entry **entries; /* behind begin */
@@ -77,6 +78,7 @@ struct cores {
     size_t applied_cap;
     uint64_t proposals, contexts, reads_answered, crashes, snapshots;
     bool trace, changes; /* of the members */
+    bool lost;           /* a log was, once */
     /* drawn */
     int64_t tick_ns, store_ns, install_ns;
     unsigned slow_stores, election_ticks, heartbeat_ticks, inflight;
@@ -89,6 +91,8 @@ void cores_init(struct cores *s);
 void cores_fini(struct cores *s);
 void core_start(struct sim_core *m);
 void core_crash(struct sim_core *m);
+/* Of one that is down: its log goes, its store stays. */
+void core_lose_log(struct sim_core *m);
 /* After anything was done to it. */
 void core_run(struct sim_core *m);
 /* Up, and not paused. */

@@ -16,7 +16,8 @@ struct cores_run {
     struct cores cores;
     uint64_t epoch; /* what was planned under an earlier one does not happen */
     int64_t fault_ns, outage_ns, think_ns;
-    unsigned change_chance; /* of a thousand things that are asked */
+    unsigned change_chance;   /* of a thousand things that are asked */
+    unsigned separate_chance; /* of a thousand faults, beyond its share */
 };
 
 /* ---- what clients ask ---- */
@@ -109,6 +110,15 @@ static void crash_all(struct cores_run *run, struct sim_core *m)
             crash(run, &run->cores.members[i]);
 }
 
+/* One of a run: a majority that forgot could elect nobody. */
+static void lose_log(struct cores_run *run, struct sim_core *m)
+{
+    if (run->cores.changes || run->cores.founders < 3 || run->cores.lost)
+        return;
+    crash(run, m);
+    core_lose_log(m);
+}
+
 static void pause_core(struct cores_run *run, struct sim_core *m)
 {
     m->paused_until_ns = outage_end(run);
@@ -174,7 +184,7 @@ static const struct fault {
     unsigned weight;
     void (*fn)(struct cores_run *run, struct sim_core *victim); /* who is awake */
 } faults[] = {
-    {15, crash}, {4, crash_all}, {15, separate}, {12, join}, {12, pause_core}, {15, stall_store},
+    {15, crash}, {4, crash_all}, {4, lose_log}, {15, separate}, {12, join}, {12, pause_core}, {15, stall_store},
     {8, transfer}, {6, campaign}, {8, forget_leader}, {4, step_down}, {4, change_fitness}, {30, checkpoint},
 };
 
@@ -200,7 +210,9 @@ static void next_fault(void *arg, unsigned number, uint64_t epoch, const uint8_t
     (void)len;
     if (epoch != run->epoch)
         return;
-    if (core_is_awake(m))
+    if (world_chance(w, run->separate_chance))
+        separate(run, m);
+    else if (core_is_awake(m))
         draw_fault(w)->fn(run, m);
     if (world_chance(w, 20))
         core_rules_compare_logs(&run->cores.rules);
@@ -265,6 +277,8 @@ static void heal(struct cores_run *run)
 {
     struct cores *s = &run->cores;
 
+    int64_t late_until = s->world.now_ns + s->world.late_ns;
+
     run->epoch++;
     world_heal(&s->world);
     s->world.loss = s->world.repeat = s->world.late = 0;
@@ -277,6 +291,8 @@ static void heal(struct cores_run *run)
         m->paused_until_ns = m->stalled_until_ns = 0;
         raft_set_unfit(m->raft, false);
     }
+    while (world_step(&s->world, late_until))
+        ;
 }
 
 /* What is proposed and asked then is done. */
@@ -331,6 +347,7 @@ static void draw(struct cores_run *run)
     run->think_ns = s->tick_ns * world_between(w, 1, 6) / 2;
     run->fault_ns = world_between(w, calls ? 2 : 6, 30) * s->tick_ns;
     run->outage_ns = world_between(w, 5, 60) * s->tick_ns;
+    run->separate_chance = world_chance(w, 300) ? (unsigned)world_between(w, 200, 700) : 0;
     run->change_chance = (unsigned)world_between(w, 20, 300);
 }
 

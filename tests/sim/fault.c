@@ -38,6 +38,12 @@ static void crash(struct run *run, struct sim_member *m)
              NULL, 0);
 }
 
+static void cut_writing(struct run *run, struct sim_member *m)
+{
+    (void)run;
+    m->cuts_writing = true;
+}
+
 static void crash_all(struct run *run, struct sim_member *m)
 {
     (void)m;
@@ -234,6 +240,11 @@ static void stall_disk(struct run *run, struct sim_member *m)
     m->disk_stalled_until_ns = run->world.now_ns + world_between(&run->world, 0, run->outage_ns);
 }
 
+static void stall_storage(struct run *run, struct sim_member *m)
+{
+    m->storage_stalled_until_ns = run->world.now_ns + world_between(&run->world, 0, run->outage_ns);
+}
+
 static void separate(struct run *run, struct sim_member *m)
 {
     world_separate(&run->world, m->number, run->members.count);
@@ -313,6 +324,7 @@ static const struct fault {
     {30, crash},    {10, crash_all}, {20, separate}, {20, join},
     {20, pause_member}, {15, stall_disk}, {10, publish}, {15, change_members}, {5, transfer_leader},
     {15, damage}, {15, fill_disk}, {3, fill_all_disks}, {5, break_store}, {5, wipe},
+    {15, cut_writing}, {10, stall_storage},
 };
 
 /* Any member, or the one that it hurts most. */
@@ -346,6 +358,11 @@ static const struct fault *draw_fault(struct world *w)
     return f;
 }
 
+void faults_strike(struct run *run, struct sim_member *victim)
+{
+    draw_fault(&run->world)->fn(run, victim);
+}
+
 static void next_fault(void *arg, unsigned number, uint64_t epoch, const uint8_t *bytes, size_t len)
 {
     struct run *run = arg;
@@ -355,7 +372,7 @@ static void next_fault(void *arg, unsigned number, uint64_t epoch, const uint8_t
     (void)len;
     if (epoch != run->epoch)
         return;
-    draw_fault(w)->fn(run, draw_victim(run));
+    faults_strike(run, draw_victim(run));
     world_at(w, w->now_ns + world_between(w, 0, run->fault_ns), next_fault, run, number, epoch, NULL, 0);
 }
 
@@ -367,11 +384,12 @@ void faults_start(struct run *run)
 void faults_heal(struct run *run)
 {
     world_heal(&run->world);
-    run->world.loss = run->world.repeat = 0;
-    run->members.slow_disk = 0;
+    run->world.loss = run->world.repeat = run->world.late = 0;
+    run->members.slow_disk = run->members.late_news = 0;
     for (unsigned i = 0; i < run->members.count; i++) {
         struct sim_member *m = &run->members.members[i];
-        m->paused_until_ns = m->disk_stalled_until_ns = 0;
+        m->paused_until_ns = m->disk_stalled_until_ns = m->storage_stalled_until_ns = 0;
+        m->cuts_writing = false;
         m->store_error = 0;
         member_set_full(m, false);
         if (!m->up && !m->is_gone)

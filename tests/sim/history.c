@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/codec.h"
+#include "common/crc32c.h"
 #include "common/mem.h"
 
 /* What stands at each revision. */
@@ -45,7 +46,7 @@ void history_end(struct history *h, size_t number, enum op_state state)
     if (state != OP_DONE)
         return;
     /* Time: a change is newer than all that was heard of when it began, a read at least as new. */
-    if (op->kind != OP_READ_LOCAL)
+    if (op->kind != OP_READ_LOCAL && op->kind != OP_READ_PAST && op->kind != OP_WATCH)
         SIM_CHECK(op->rev >= op->floor + changes, "operation %zu (kind %d) is of revision %lld, but %lld was known when it began",
                   number, op->kind, (long long)op->rev, (long long)op->floor);
     if (op->rev > h->heard)
@@ -59,22 +60,41 @@ size_t sim_key(unsigned key, char ret_key[8])
     return (size_t)snprintf(ret_key, 8, "k%u", key);
 }
 
-struct slice sim_value(uint64_t id, uint8_t ret_value[SIM_VALUE_BYTES_MAX])
+struct slice sim_value(const struct history *h, uint64_t id, uint8_t ret_value[SIM_VALUE_BYTES_MAX])
 {
-    size_t len = 8 + (size_t)(id * 2654435761u % (SIM_VALUE_BYTES_MAX - 8));
+    size_t len = 8 + (size_t)(id * 2654435761u % h->lengths) * ((SIM_VALUE_BYTES_MAX - 8) / h->lengths);
 
     memset(ret_value, (int)id, len);
     put_le64(ret_value, id);
     return slice_of(ret_value, len);
 }
 
-uint64_t sim_value_id(struct slice value)
+uint64_t sim_value_id(const struct history *h, struct slice value)
 {
     uint8_t expected[SIM_VALUE_BYTES_MAX];
     uint64_t id = value.len >= 8 ? get_le64(value.data) : 0;
 
-    SIM_CHECK(id && slice_equal(value, sim_value(id, expected)), "a value that nobody wrote");
+    SIM_CHECK(id && slice_equal(value, sim_value(h, id, expected)), "a value that nobody wrote");
     return id;
+}
+
+static bool add_change(const struct mvcc_event *e, void *arg)
+{
+    uint32_t *digest = arg;
+    uint64_t numbers[] = {e->is_delete, (uint64_t)e->kv.mod_rev, (uint64_t)e->sub, (uint64_t)e->kv.mod_time_ns,
+                          e->is_delete ? 0 : (uint64_t)e->kv.create_rev, e->is_delete ? 0 : (uint64_t)e->kv.version};
+
+    *digest = crc32c(*digest, numbers, sizeof numbers);
+    *digest = crc32c(*digest, e->kv.key.data, e->kv.key.len);
+    if (!e->is_delete)
+        *digest = crc32c(*digest, e->kv.value.data, e->kv.value.len);
+    return true;
+}
+
+enum status sim_changes(struct mvcc *store, mvcc_rev from, mvcc_rev to, uint32_t *ret_digest)
+{
+    *ret_digest = 0;
+    return mvcc_history(store, from, to, add_change, ret_digest);
 }
 
 /* ---- the store's side ---- */
@@ -95,7 +115,7 @@ static bool on_event(const struct mvcc_event *e, void *arg)
         m->id[key] = 0;
         return true;
     }
-    id = sim_value_id(e->kv.value);
+    id = sim_value_id(t->history, e->kv.value);
     SIM_CHECK(id <= t->history->count, "a value of operation %llu that never was", (unsigned long long)id);
     SIM_CHECK(!t->times[(id - 1) * SIM_KEYS + key]++, "operation %llu was applied twice", (unsigned long long)id - 1);
     m->id[key] = id;
@@ -134,6 +154,14 @@ static void check_read(const struct timeline *t, const struct op *op, size_t num
                   (long long)op->rev, (unsigned long long)op->seen[k], (unsigned long long)t->at[op->rev].id[k]);
 }
 
+static void check_watch(const struct timeline *t, struct mvcc *store, const struct op *op, size_t number)
+{
+    uint32_t changes = 0;
+
+    SIM_CHECK(op->rev <= t->last && sim_changes(store, op->expected, op->rev, &changes) == ST_OK && changes == op->changes,
+              "watch %zu of revisions %lld to %lld saw other changes than there were", number, (long long)op->expected, (long long)op->rev);
+}
+
 void history_check(const struct history *h, struct mvcc *store)
 {
     struct timeline t = {.last = mvcc_revision(store), .history = h};
@@ -154,7 +182,9 @@ void history_check(const struct history *h, struct mvcc *store)
             continue;
         if (op->kind == OP_COMPARE_PUT && !op->succeeded)
             SIM_CHECK(!written, "operation %zu compared unequal, and was done", i);
-        if (op->kind == OP_READ || op->kind == OP_READ_LOCAL)
+        if (op->kind == OP_WATCH)
+            check_watch(&t, store, op, i);
+        else if (op->kind == OP_READ || op->kind == OP_READ_LOCAL || op->kind == OP_READ_PAST)
             check_read(&t, op, i);
         else
             check_write(&t, op, i);

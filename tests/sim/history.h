@@ -22,6 +22,8 @@ enum op_kind {
     OP_PUT_PAIR,    /* two keys in one transaction */
     OP_READ,        /* linearizable, all keys */
     OP_READ_LOCAL,  /* serializable: true of some past */
+    OP_READ_PAST,   /* serializable, at an old revision */
+    OP_WATCH,       /* all changes between two revisions, as a watch has them */
 };
 
 enum op_state {
@@ -35,13 +37,14 @@ struct op {
     enum op_kind kind;
     unsigned key, other;
     uint64_t id;       /* of its value; its place in the history + 1 */
-    mvcc_rev expected;
+    mvcc_rev expected; /* OP_READ_PAST: the revision; OP_WATCH: the first */
     mvcc_rev floor;    /* the newest revision that anybody had heard of when it began */
     enum op_state state;
     /* the answer */
     mvcc_rev rev;
     bool succeeded;
     int64_t deleted;
+    uint32_t changes;        /* OP_WATCH: a digest of what it saw */
     uint64_t seen[SIM_KEYS]; /* 0: not there */
     mvcc_rev seen_rev[SIM_KEYS];
 };
@@ -50,6 +53,7 @@ struct history {
     struct op *ops;
     size_t count, cap;
     mvcc_rev heard; /* the newest revision that any finished operation told */
+    unsigned lengths; /* that values have: where there are few, records of a log fit into the places of others */
 };
 
 void history_fini(struct history *h);
@@ -61,8 +65,10 @@ void history_check(const struct history *h, struct mvcc *store);
 
 /* Keys and values as bytes. */
 size_t sim_key(unsigned key, char ret_key[8]);
-struct slice sim_value(uint64_t id, uint8_t ret_value[SIM_VALUE_BYTES_MAX]);
-uint64_t sim_value_id(struct slice value);
+struct slice sim_value(const struct history *h, uint64_t id, uint8_t ret_value[SIM_VALUE_BYTES_MAX]);
+uint64_t sim_value_id(const struct history *h, struct slice value);
+/* Of all changes from..to. */
+enum status sim_changes(struct mvcc *store, mvcc_rev from, mvcc_rev to, uint32_t *ret_digest);
 
 /* Something is not as it must be: says so with the seed, and ends the process. */
 void sim_fail(const char *format, ...) PRINTF_LIKE(1, 2) __attribute__((noreturn));

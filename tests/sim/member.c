@@ -94,20 +94,41 @@ static bool is_for(struct sim_member *m, uint64_t life, world_event_fn fn, uint6
     return false;
 }
 
-static void on_log_step(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
+static void on_log_news(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
 {
     struct sim_member *m = &((struct member_world *)arg)->members[number];
 
+    if (!is_for(m, life, on_log_news, life, bytes, len))
+        return;
+    ENDS_HERE(m);
+    node_on_wal(m->node);
+    member_run(m);
+}
+
+static void on_log_step(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
+{
+    struct sim_member *m = &((struct member_world *)arg)->members[number];
+    struct world *w = m->shared->world;
+
     if (!is_for(m, life, on_log_step, life, bytes, len))
         return;
-    if (m->disk_stalled_until_ns > m->shared->world->now_ns) {
-        world_at(m->shared->world, m->disk_stalled_until_ns, on_log_step, m->shared, number, life, NULL, 0);
+    if (m->disk_stalled_until_ns > w->now_ns) {
+        world_at(w, m->disk_stalled_until_ns, on_log_step, m->shared, number, life, NULL, 0);
         return;
     }
     m->log_step_due = false;
+    if (m->cuts_writing) {
+        member_crash(m, MEMBER_POWER_CUT_WRITING);
+        world_at(w, w->now_ns + world_between(w, 0, m->shared->power_off_ns), on_return, m->shared, number, life, NULL, 0);
+        return;
+    }
     if (!wal_step(m->files.wal))
         return;
     m->shared->log_waits += wal_wants_step(m->files.wal);
+    if (world_chance(w, m->shared->late_news)) { /* the loop has other things to do first */
+        world_at(w, w->now_ns + world_between(w, 0, 5 * NS_PER_MS), on_log_news, m->shared, number, life, NULL, 0);
+        return;
+    }
     ENDS_HERE(m);
     node_on_wal(m->node);
     member_run(m);
@@ -224,6 +245,10 @@ static void on_storage_time(void *arg, unsigned number, uint64_t life, const uin
 
     if (!is_for(m, life, on_storage_time, life, bytes, len))
         return;
+    if (m->storage_stalled_until_ns > m->shared->world->now_ns) {
+        world_at(m->shared->world, m->storage_stalled_until_ns, on_storage_time, m->shared, number, life, NULL, 0);
+        return;
+    }
     run_work(m, &work);
     memmove(m->work, m->work + 1, --m->work_count * sizeof *m->work);
     if (m->work_count)
@@ -431,6 +456,8 @@ void member_run(struct sim_member *m)
     rules_before_run(m);
     node_run(m->node);
     rules_on_run(m);
+    if (m->shared->ran_fn)
+        m->shared->ran_fn(m->shared->ran_arg, m);
     if (m->log_step_due || !wal_wants_step(m->files.wal))
         return;
     m->log_step_due = true;
@@ -459,7 +486,7 @@ static enum status open_files(struct sim_member *m, struct error *ret_error)
                                 .wal_options = {.disk = m->disk,
                                                 .cluster_id = m->data.cluster_id,
                                                 .member_id = m->data.member_id,
-                                                .segment_bytes = SIM_SEGMENT_BYTES,
+                                                .segment_bytes = s->segment_bytes,
                                                 .synchronous = true,
                                                 .identity_seed = rng_next(&s->world->rng) | 1,
                                                 .stepped = true,
@@ -492,8 +519,8 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
                              .learners_max = 2,
                              .corrupt_check_ns = s->corrupt_check_ns,
                              .store_options = store_options(m),
-                             .snapshot_count = s->snapshot_count,
-                             .snapshot_catchup = s->snapshot_catchup,
+                             .snapshot_count = m->snapshot_count,
+                             .snapshot_catchup = m->snapshot_catchup,
                              .window_bytes_max = s->window_bytes_max,
                              .snapshot_chunk_bytes = s->snapshot_chunk_bytes,
                              .space_floor_bytes = 1024,
@@ -577,8 +604,8 @@ void member_start(struct sim_member *m)
     m->life++;
     m->clock_base_ns = world_between(s->world, 0, 1000 * NS_PER_S); /* another boot */
     m->clock_percent = (unsigned)world_between(s->world, 90, 110);
-    m->paused_until_ns = m->disk_stalled_until_ns = 0;
-    m->log_step_due = false;
+    m->paused_until_ns = m->disk_stalled_until_ns = m->storage_stalled_until_ns = 0;
+    m->log_step_due = m->cuts_writing = false;
     m->store_error = 0;
     m->read_error_at = world_chance(s->world, 30) ? 1 + (unsigned)rng_below(&s->world->rng, 20) : 0;
     if (damage_is_open(m) || m->is_wiped)
@@ -643,7 +670,7 @@ void member_crash(struct sim_member *m, enum member_end how)
     s->crashes++;
     m->dying = true;
     if (how == MEMBER_POWER_CUT_WRITING && !setjmp(m->on_failure)) {
-        memory_disk_fail_at(m->disk, 1 + (unsigned)rng_below(&s->world->rng, 6), EIO);
+        memory_disk_fail_at(m->disk, 1 + (unsigned)rng_below(&s->world->rng, 14), EIO);
         wal_step(m->files.wal);
     }
     if (how == MEMBER_SYNC_FAILS && !setjmp(m->on_failure)) {
@@ -678,7 +705,7 @@ void member_wipe(struct sim_member *m)
 /* Little is left, or none; or as much as anybody wants. */
 void member_set_full(struct sim_member *m, bool full)
 {
-    uint64_t left = (uint64_t)world_between(m->shared->world, 0, 3 * SIM_SEGMENT_BYTES);
+    uint64_t left = (uint64_t)world_between(m->shared->world, 0, 3 * (int64_t)m->shared->segment_bytes);
 
     if (m->is_full == full)
         return;
@@ -713,7 +740,8 @@ void member_world_init(struct member_world *s, struct world *w, unsigned founder
 
     *s = (struct member_world){.world = w, .count = founders + others, .founders = founders, .tick_ns = 20 * NS_PER_MS,
                                .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX,
-                               .snapshot_count = UINT64_MAX / 4, .window_bytes_max = SIZE_MAX, .snapshot_chunk_bytes = 4096};
+                               .segment_bytes = SIM_SEGMENT_BYTES,
+                               .window_bytes_max = SIZE_MAX, .snapshot_chunk_bytes = 4096};
     rules_init(&s->rules);
     w->deliver_fn = on_message;
     w->deliver_arg = s;

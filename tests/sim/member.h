@@ -16,7 +16,7 @@ struct member_world; /* what members of one run share */
 
 #define MEMBER_WORK_MAX 32
 #define SIM_CLUSTER_ID 0xc1
-#define SIM_SEGMENT_BYTES 8192 /* of logs */
+#define SIM_SEGMENT_BYTES 8192 /* of most logs */
 
 /* A seal to write, a job of the node, or one of the roster. */
 struct member_work {
@@ -47,10 +47,12 @@ struct sim_member {
     bool is_gone;  /* it ended for good */
     struct member_work work[MEMBER_WORK_MAX]; /* of the storage thread, in order */
     unsigned work_count;
-    int64_t paused_until_ns, disk_stalled_until_ns;
+    int64_t paused_until_ns, disk_stalled_until_ns, storage_stalled_until_ns;
     int64_t clock_base_ns, wall_offset_ns;
     unsigned clock_percent; /* its monotonic clock against the world's */
     bool log_step_due;
+    bool cuts_writing; /* the power goes in the middle of the next step of its log */
+    uint64_t snapshot_count, snapshot_catchup; /* each has its own: who leads next may hold more of the log, or less */
     uint64_t tick; /* of its timer: an older one was replaced */
     bool dying;    /* the log may fail now */
     jmp_buf on_failure;
@@ -74,12 +76,17 @@ struct member_world {
     struct members initial;
     int64_t tick_ns;
     int64_t corrupt_check_ns; /* 0: members do not compare what they hold */
-    uint64_t memtable_bytes, seal_entries, snapshot_count, snapshot_catchup;
+    uint64_t memtable_bytes, seal_entries;
     size_t window_bytes_max, snapshot_chunk_bytes;
     uint64_t space_low_bytes;
     size_t message_bytes_max;
     unsigned inflight_messages_max;
     unsigned slow_disk; /* syncs of a thousand that take long */
+    unsigned late_news; /* of a thousand steps of a log that its node hears of later */
+    uint64_t segment_bytes; /* of the log */
+    int64_t power_off_ns;   /* how long it is away that lost it in the middle of a step, at most */
+    void (*ran_fn)(void *arg, struct sim_member *m); /* after it ran; NULL: nobody looks */
+    void *ran_arg;
     bool trace;
     unsigned seals, crashes, snapshots, damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, store_errors, wipes, dismissed;
     struct rules rules;

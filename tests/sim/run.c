@@ -165,6 +165,8 @@ static void rest(struct run *run, const char *when)
 
     set_weather(run, WEATHER_REST);
     faults_heal(run);
+    pass(run, run->world.late_ns / run->members.tick_ns); /* what comes late from the storm is none of what is looked at now */
+    run->world.late_ns = 0;
     come_to_rest(run, when);
     for (unsigned i = 0; faults_remove_gone(run) && i < HEALING_ROUNDS; i++) {
         pass(run, HEALING_TICKS);
@@ -200,11 +202,18 @@ static void storm(struct run *run)
     w->loss = world_chance(w, 500) ? (unsigned)rng_below(&w->rng, 250) : 0;
     w->repeat = world_chance(w, 500) ? (unsigned)rng_below(&w->rng, 300) : 0;
     w->delay_ns = world_between(w, tick / 200, tick / 2);
+    if (world_chance(w, 100)) /* an answer takes as long as an election would */
+        w->delay_ns = world_between(w, tick / 2, 2 * tick);
     w->delay_tail_ns = world_between(w, w->delay_ns, 15 * tick);
+    w->late = world_chance(w, 400) ? (unsigned)rng_below(&w->rng, 40) : 0;
+    w->late_ns = world_between(w, 5, 80) * tick;
     run->members.slow_disk = world_chance(w, 300) ? (unsigned)world_between(w, 30, 300) : 0;
+    run->members.late_news = world_chance(w, 300) ? (unsigned)world_between(w, 30, 500) : 0;
+    run->aim = world_chance(w, 600) ? (unsigned)world_between(w, 50, 900) : 0;
     run->think_ns = tick * 3 / 2;
     run->fault_ns = (world_chance(w, 200) ? 12 : 100 / world_between(w, 1, 6)) * tick; /* some: again and again during elections */
     run->outage_ns = (world_chance(w, 300) ? 10 : 50) * tick;
+    run->members.power_off_ns = run->outage_ns;
     live(run, world_between(w, 150, 300) * tick);
 }
 
@@ -221,7 +230,8 @@ static void calm(struct run *run)
     w->delay_tail_ns = world_between(w, w->delay_ns, tick);
     run->think_ns = (is_long ? world_between(w, 50, 500) : world_between(w, 5, 100)) * tick;
     run->fault_ns = (is_long ? world_between(w, 200, 2000) : world_between(w, 100, 400)) * tick;
-    run->outage_ns = world_between(w, 50, 200) * tick;
+    run->outage_ns = run->members.power_off_ns = world_between(w, 50, 200) * tick;
+    run->aim = world_chance(w, 600) ? (unsigned)world_between(w, 50, 900) : 0;
     live(run, (is_long ? world_between(w, 5000, 12000) : world_between(w, 100, 600)) * tick);
 }
 
@@ -264,9 +274,13 @@ static void draw_limits(struct run *run)
     s->message_bytes_max = (size_t)world_between(w, 50, 4000);
     s->inflight_messages_max = (unsigned)world_between(w, 1, 8);
     s->seal_entries = (uint64_t)(tiny ? world_between(w, 5, 100) : world_between(w, 50, 500));
-    s->space_low_bytes = (uint64_t)(world_chance(w, 500) ? world_between(w, 0, 4 * SIM_SEGMENT_BYTES) : 0);
-    s->snapshot_count = (uint64_t)world_between(w, 1, 40);
-    s->snapshot_catchup = (uint64_t)world_between(w, 0, 10);
+    s->segment_bytes = (uint64_t)(world_chance(w, 300) ? world_between(w, 1024, 4096) : SIM_SEGMENT_BYTES);
+    s->space_low_bytes = (uint64_t)(world_chance(w, 500) ? world_between(w, 0, 4 * (int64_t)s->segment_bytes) : 0);
+    run->history.lengths = world_chance(w, 300) ? (unsigned)world_between(w, 1, 4) : SIM_VALUE_BYTES_MAX - 8;
+    for (unsigned i = 0; i < s->count; i++) {
+        s->members[i].snapshot_count = (uint64_t)world_between(w, 1, world_chance(w, 200) ? 200 : 40);
+        s->members[i].snapshot_catchup = (uint64_t)world_between(w, 0, 10);
+    }
     s->window_bytes_max = (size_t)world_between(w, 2000, 50000);
     s->snapshot_chunk_bytes = (size_t)world_between(w, 500, 5000);
 }
@@ -310,6 +324,8 @@ void run_seed(uint64_t seed, const char *dir, bool trace, struct run_result *ret
     others = world_chance(&run->world, 400) ? (unsigned)world_between(&run->world, 1, 3) : 0;
     member_world_init(&run->members, &run->world, founders, others, dir);
     run->members.trace = trace;
+    run->members.ran_fn = aim_on_run;
+    run->members.ran_arg = run;
     draw_limits(run);
     for (unsigned i = 0; i < run->members.count; i++)
         member_start(&run->members.members[i]);

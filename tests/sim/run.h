@@ -52,6 +52,13 @@ struct client {
     mvcc_rev last_rev[SIM_KEYS]; /* as it last saw them */
 };
 
+/* What a member was when it was last looked at. */
+struct moment {
+    uint64_t life;
+    bool leads, installs;
+    struct raft_conf conf;
+};
+
 struct run {
     struct world world;
     struct member_world members;
@@ -63,6 +70,8 @@ struct run {
     int64_t fault_ns;  /* between two faults, at most */
     int64_t outage_ns; /* how long a member stays away, at most */
     uint64_t no_space; /* writes that were refused so */
+    unsigned aim;      /* of a thousand moments, how many draw a fault (aim.c) */
+    struct moment moments[WORLD_NODES_MAX];
     int64_t changed_ns; /* when a change of the members was asked for last */
 };
 
@@ -74,11 +83,15 @@ int64_t client_wait_ns(const struct run *run);
 struct buf client_packed(const ProtobufCMessage *m);
 
 /* fault.c */
+/* One thing goes wrong now, there. */
+void faults_strike(struct run *run, struct sim_member *victim);
 void faults_start(struct run *run);
 /* Whatever was damaged is read; who cannot heal gets it back. False: nothing is damaged any more. */
 bool faults_look_for_damage(struct run *run);
 /* Those that ended for good are removed. False: they were. */
 bool faults_remove_gone(struct run *run);
+/* aim.c: a member ran, and something may have begun that it is bad to disturb. */
+void aim_on_run(void *arg, struct sim_member *m);
 /* Everything is well again: no separations, no losses, everybody up. */
 void faults_heal(struct run *run);
 

@@ -149,7 +149,7 @@ void world_separate(struct world *w, unsigned a, unsigned nodes)
     unsigned b = (unsigned)rng_below(&w->rng, nodes);
 
     world_heal(w);
-    switch (rng_below(&w->rng, 5)) {
+    switch (rng_below(&w->rng, 7)) {
     case 0: /* one alone */
         for (unsigned i = 0; i < nodes; i++)
             if (i != a)
@@ -165,6 +165,16 @@ void world_separate(struct world *w, unsigned a, unsigned nodes)
         break;
     case 3: /* one pair */
         w->cut[a][b] = w->cut[b][a] = a != b;
+        break;
+    case 4: /* nobody reaches anybody but one, and that one all of them */
+        for (unsigned i = 0; i < nodes; i++)
+            for (unsigned k = 0; k < nodes; k++)
+                w->cut[i][k] = i != k && i != b && k != b;
+        break;
+    case 5: /* a chain that begins with one */
+        for (unsigned i = 0; i < nodes; i++)
+            for (unsigned k = 0; k < nodes; k++)
+                w->cut[i][k] = labs((long)((i + nodes - a) % nodes) - (long)((k + nodes - a) % nodes)) > 1;
         break;
     default: /* any set of directions */
         for (unsigned i = 0; i < nodes; i++)
