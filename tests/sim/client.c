@@ -9,7 +9,7 @@
 #include "tests/sim/run.h"
 
 #define WAIT_TICKS 100 /* of a client for an answer, at most */
-#define LOOKS_BACK 60  /* revisions */
+#define LOOKS_BACK 10  /* revisions */
 
 int64_t client_wait_ns(const struct run *run)
 {

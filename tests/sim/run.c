@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "raftd/node/internal.h"
 
 #define REST_TICKS 4000 /* a healed cluster is at rest within that: long snapshots in tiny chunks, each behind slow disks and rests */
 
@@ -14,7 +15,7 @@
 
 /* ---- rest ---- */
 
-/* By the alarm: it ends by itself when there is space, unless its member is gone. */
+/* By the alarm: it ends by itself when there is space, unless its member is gone. A member knows before the others do. */
 static bool is_short_of_space(const struct member_world *s, const struct members *members)
 {
     for (unsigned i = 0; i < members->count; i++)
@@ -40,7 +41,7 @@ static bool is_at_rest(struct run *run)
         if (!member_is_in(m))
             continue;
         node_get_raft_status(m->node, &st);
-        if (is_short_of_space(&run->members, node_members(m->node)))
+        if (m->node->is_short || is_short_of_space(&run->members, node_members(m->node)))
             return false;
         if (!st.leader || st.applied != st.last || st.applied != mvcc_applied_index(newest->store))
             return false;
