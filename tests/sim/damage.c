@@ -279,10 +279,12 @@ void damage_look(struct sim_member *m)
     const struct damage *d = &m->damage;
     uint32_t hash;
 
-    if (!d->is_open || !m->up || m->life == d->life || mvcc_hash(m->store, 0, &hash) != ST_OK)
+    if (!d->is_open || !m->up || m->life == d->life || mvcc_is_damaged(m->store))
         return;
     if (member_is_in(m) && (raft_is_recovering(m->node->raft) || mvcc_applied_index(m->store) < d->committed))
         return;
+    if (mvcc_hash(m->store, 0, &hash) != ST_OK)
+        return; /* it knows now, and acts on it with its next tick */
     m->damage = (struct damage){0};
     sim_trace(m->shared, "%u is whole again", m->number);
 }
