@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "common/planted.h"
 #include "raftd/node/internal.h"
 
 #define SLICE_PAUSE_NS (5 * NS_PER_MS)
@@ -247,10 +248,12 @@ static void on_question(struct node *n, const struct raft_message *m)
 /* All that asked for this revision. */
 static void answer_all(struct node *n, bool known)
 {
-    n->hashing = false;
+    mvcc_rev rev = n->hashing;
+
+    n->hashing = 0;
     for (unsigned i = 0; i < MEMBERS_MAX; i++) {
         struct hash_question *q = &n->questions[i];
-        if (!q->from || q->done || q->rev != n->hasher.rev)
+        if (!q->from || q->done || q->rev != rev)
             continue;
         q->done = true;
         q->known = known;
@@ -266,7 +269,7 @@ static struct hash_question *next_question(struct node *n)
         struct hash_question *q = &n->questions[i];
         if (q->from && q->until_ns <= n->now_ns)
             q->from = 0;
-        if (q->from && !q->done && q->rev <= mvcc_revision(n->options.store))
+        if (q->from && !q->done && (q->rev <= mvcc_revision(n->options.store) || PLANTED(hash_of_now)))
             return q;
     }
     return NULL;
@@ -278,10 +281,9 @@ static void hash_a_slice(struct node *n)
     enum status st = ST_OK;
 
     if (q) {
-        n->hasher = (struct mvcc_hasher){.rev = q->rev};
+        n->hashing = q->rev;
         n->hasher_compact_rev = mvcc_compact_revision(n->options.store);
-        n->hashing = true;
-        st = mvcc_hash_begin(n->options.store, q->rev, &n->hasher);
+        st = mvcc_hash_begin(n->options.store, PLANTED(hash_of_now) ? 0 : q->rev, &n->hasher);
     }
     if (!n->hashing)
         return;

@@ -108,7 +108,7 @@ struct node {
     node_compared_fn compared_fn;
     void *compared_arg;
     struct hash_question questions[MEMBERS_MAX];
-    bool hashing; /* for all who ask for that revision */
+    mvcc_rev hashing; /* for all who ask for that revision; 0: nothing */
     struct mvcc_hasher hasher;
     mvcc_rev hasher_compact_rev;
     int64_t next_slice_ns;
