@@ -18,11 +18,16 @@ libmvcc_a_SOURCES = \
 	mvcc/write.c
 
 if HAVE_CMOCKA
-check_PROGRAMS += test_mvcc
-TESTS += test_mvcc
-test_mvcc_SOURCES = tests/unit/test_mvcc.c tests/unit/mvcc_model.c tests/unit/mvcc_model.h tests/unit/check.h
+mvcc_fixture_sources = tests/unit/mvcc_fixture.c tests/unit/mvcc_fixture.h tests/unit/mvcc_model.c tests/unit/mvcc_model.h \
+	tests/unit/check.h
+check_PROGRAMS += test_mvcc test_mvcc_damage
+TESTS += test_mvcc test_mvcc_damage
+test_mvcc_SOURCES = tests/unit/test_mvcc.c $(mvcc_fixture_sources)
 test_mvcc_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_mvcc_LDADD = libmvcc.a libcommon.a $(TDB_LIBS) $(CMOCKA_LIBS)
+test_mvcc_damage_SOURCES = tests/unit/test_mvcc_damage.c $(mvcc_fixture_sources)
+test_mvcc_damage_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_mvcc_damage_LDADD = libmvcc.a libcommon.a $(TDB_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += test_mvcc_transfer
 TESTS += test_mvcc_transfer

@@ -48,6 +48,12 @@ TESTS += $(pytest_files)
 release_tests = $(CHECKS) tests/scenarios/run test_node test_mvcc tests/cluster/test_replication.py tests/compat/test_client.py \
 	tests/fs/test_embedded.py
 
+# Those in which threads meet, for a build with --enable-sanitizer=thread.
+threaded_tests = test_wal_threads test_mvcc test_net_loop test_net_resolver
+check-threads: $(threaded_tests)
+	for test in $(threaded_tests); do ./$$test || exit 1; done
+.PHONY: check-threads
+
 # Files, never a directory: of one, make dist also takes what a build has left there (the tests' own logs).
 EXTRA_DIST += $(pytest_files) \
 	tests/bench/README.md tests/bench/bench.py tests/bench/load.py tests/bench/minfuse.c tests/bench/mount.py tests/bench/report.py \
