@@ -167,6 +167,7 @@ struct raft {
     raft_index everywhere;    /* what every member holds, as the leader last said */
     raft_id transferee;
     raft_term led;               /* the last term in which we led; progress is of that term */
+    raft_index mute_until;       /* leader: what is to be stored before anybody hears of its term (raft/leader.c) */
     struct raft_entry **kept;    /* proposals that came too late for it: for the next leader */
     size_t kept_count, kept_cap, kept_bytes;
     struct {

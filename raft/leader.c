@@ -3,6 +3,24 @@
 #include "common/planted.h"
 #include "raft/internal.h"
 
+/*
+ * A candidate asks when its own vote is durable, so whoever got an answer may say at once what it likes. One whose own vote is enough
+ * leads before any disk knows of the term. After a crash it would lead that term once more, with other entries: so it says
+ * nothing before its first entry is stored, and with it the term. (Its learners would hold what nobody ever committed.)
+ */
+static bool was_elected_alone(const struct raft *r)
+{
+    for (unsigned i = 0; i < r->members.count; i++)
+        if (r->votes[i] == VOTE_GRANTED && r->members.ids[i] != r->options.id)
+            return false;
+    return true;
+}
+
+static bool is_mute(const struct raft *r)
+{
+    return r->log.stored < r->mute_until;
+}
+
 void raft_become_leader(struct raft *r)
 {
     struct raft_entry *no_op = raft_entry_new(RAFT_ENTRY_NORMAL, 0);
@@ -23,6 +41,7 @@ void raft_become_leader(struct raft *r)
     /* Only an entry of its own term lets a leader know what is committed. Raft 8 */
     st = raft_append_proposals(r, &no_op, 1);
     INVARIANT(st == ST_OK);
+    r->mute_until = was_elected_alone(r) ? no_op->index : 0;
     raft_entry_unref(no_op);
 }
 
@@ -91,6 +110,8 @@ void raft_send_heartbeats(struct raft *r, uint64_t round)
 {
     raft_index everywhere = raft_match_min(r);
 
+    if (is_mute(r))
+        return;
     for (unsigned i = 0; i < r->members.count; i++) {
         struct progress *p = &r->progress[i];
         struct raft_message *m;
@@ -238,7 +259,7 @@ static void fill_one(struct raft *r, struct progress *p, raft_id to)
 
 void raft_fill_appends(struct raft *r)
 {
-    if (r->role != RAFT_LEADER)
+    if (r->role != RAFT_LEADER || is_mute(r))
         return;
     for (unsigned i = 0; i < r->members.count; i++)
         if (r->members.ids[i] != r->options.id)

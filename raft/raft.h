@@ -8,7 +8,7 @@
  *
  * The owner loops:   raft_step / raft_tick / raft_propose / raft_read_index  ->  raft_ready  ->
  *   1. hand ready.hard and ready.entries to storage as ONE batch, in the order of the batches;
- *   2. send ready.messages at once (a leader replicates in parallel with its own disk write);
+ *   2. send ready.messages at once (a leader replicates in parallel with its own disk write, once its term is on a disk);
  *   3. send ready.messages_after_stored when that batch is durable, then call raft_stored with its number;
  *   4. apply ready.committed in order, calling raft_applied; answer ready.reads once applied up to theirs;
  *   -> raft_advance, which ends the batch. Several batches may be with the storage at the same time.

@@ -159,6 +159,31 @@ static void a_learner_that_was_promoted_without_knowing_it_votes(void **state)
     cluster_fini(&c);
 }
 
+/* Else it leads the same term twice, and its learner holds another entry of that term at that place. */
+static void who_elects_itself_says_nothing_before_its_vote_is_durable(void **state)
+{
+    (void)state;
+    begin(2, 1, 3);
+    change("l2");
+    for (unsigned life = 0; life < 3; life++) {
+        cluster_crash(&c, 0);
+        cluster_restart(&c, 0);
+        cluster_run(&c, 0, true); /* it applies its members */
+        raft_campaign(c.nodes[0].raft);
+        assert_true(cluster_propose(&c, 0, life == 2 ? "kept" : "lost with the term"));
+        cluster_tick(&c, 0);
+        if (life < 2)
+            cluster_run(&c, 0, false);
+        assert_int_equal(c.pool_count, 0);
+    }
+    cluster_settle(&c);
+    cluster_tick_all(&c, 2);
+    assert_int_equal(c.nodes[0].applied, c.committed_last);
+    assert_int_equal(c.nodes[1].applied, c.committed_last);
+    assert_memory_equal(c.nodes[1].log[c.committed_last]->data, "kept", 4);
+    cluster_fini(&c);
+}
+
 static void a_removed_leader_steps_down_and_the_rest_goes_on(void **state)
 {
     raft_term term;
@@ -505,6 +530,7 @@ int main(void)
         cmocka_unit_test(a_follower_forwards_a_change_to_the_leader),
         cmocka_unit_test(a_learner_gets_everything_and_counts_for_nothing),
         cmocka_unit_test(a_learner_that_was_promoted_without_knowing_it_votes),
+        cmocka_unit_test(who_elects_itself_says_nothing_before_its_vote_is_durable),
         cmocka_unit_test(a_removed_leader_steps_down_and_the_rest_goes_on),
         cmocka_unit_test(a_removed_leader_tells_who_it_refuses_what_is_committed),
         cmocka_unit_test(a_node_that_was_removed_without_knowing_it_does_not_disturb),
