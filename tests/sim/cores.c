@@ -477,6 +477,9 @@ void core_run(struct sim_core *m)
     check_commit(m, commit_before, &conf_before);
     if (rules->last > known_before)
         check_committed(m->shared);
+    if (!m->led && m->raft->role == RAFT_LEADER)
+        m->shared->elected_fn(m->shared->elected_arg, m);
+    m->led = m->raft->role == RAFT_LEADER;
     store_soon(m);
 }
 
@@ -626,7 +629,7 @@ void core_start(struct sim_core *m)
     m->life++;
     m->clock_percent = (unsigned)world_between(&s->world, 90, 110);
     m->paused_until_ns = m->stalled_until_ns = 0;
-    m->store_due = false;
+    m->store_due = m->led = false;
     core_rules_on_start(&s->rules, m->number, m->raft);
     cores_trace(s, "%u starts, log %llu..%llu, commit %llu, term %llu", m->number, (unsigned long long)d->begin,
                 (unsigned long long)disk_last(d), (unsigned long long)d->hard.commit, (unsigned long long)d->hard.term);

@@ -51,7 +51,7 @@ struct sim_core {
     struct core_disk disk;
     struct core_batch *batches;
     size_t batch_count, batch_cap;
-    bool store_due;
+    bool store_due, led;
     int64_t paused_until_ns, stalled_until_ns;
     unsigned clock_percent;
     raft_id installs; /* who announced the snapshot that is being installed; 0: none is */
@@ -79,6 +79,8 @@ struct cores {
     uint64_t proposals, contexts, reads_answered, crashes, snapshots;
     bool trace, changes; /* of the members */
     bool lost;           /* a log was, once */
+    void (*elected_fn)(void *arg, struct sim_core *m); /* it leads now, and did not */
+    void *elected_arg;
     /* drawn */
     int64_t tick_ns, store_ns, install_ns;
     unsigned slow_stores, election_ticks, heartbeat_ticks, inflight;

@@ -11,6 +11,7 @@
 
 #define REST_TICKS 1000 /* a healed cluster is at rest within that */
 #define ASKERS 3
+#define AIM_TICKS 4 /* what strikes a new leader does within that */
 
 struct cores_run {
     struct cores cores;
@@ -18,6 +19,7 @@ struct cores_run {
     int64_t fault_ns, outage_ns, think_ns;
     unsigned change_chance;   /* of a thousand things that are asked */
     unsigned separate_chance; /* of a thousand faults, beyond its share */
+    unsigned aim;             /* of a thousand new leaders, how many draw a fault */
 };
 
 /* ---- what clients ask ---- */
@@ -200,20 +202,44 @@ static const struct fault *draw_fault(struct world *w)
     return f;
 }
 
+static void strike(struct cores_run *run, struct sim_core *m)
+{
+    if (world_chance(&run->cores.world, run->separate_chance))
+        separate(run, m);
+    else if (core_is_awake(m))
+        draw_fault(&run->cores.world)->fn(run, m);
+}
+
+static void on_strike(void *arg, unsigned number, uint64_t epoch, const uint8_t *bytes, size_t len)
+{
+    struct cores_run *run = arg;
+
+    (void)bytes;
+    (void)len;
+    if (epoch == run->epoch)
+        strike(run, &run->cores.members[number]);
+}
+
+/* Its log is nobody else's yet. */
+static void on_elected(void *arg, struct sim_core *m)
+{
+    struct cores_run *run = arg;
+    struct world *w = &run->cores.world;
+
+    if (world_chance(w, run->aim))
+        world_at(w, w->now_ns + world_between(w, 0, AIM_TICKS * run->cores.tick_ns), on_strike, run, m->number, run->epoch, NULL, 0);
+}
+
 static void next_fault(void *arg, unsigned number, uint64_t epoch, const uint8_t *bytes, size_t len)
 {
     struct cores_run *run = arg;
     struct world *w = &run->cores.world;
-    struct sim_core *m = draw_core(&run->cores, world_chance(w, 400));
 
     (void)bytes;
     (void)len;
     if (epoch != run->epoch)
         return;
-    if (world_chance(w, run->separate_chance))
-        separate(run, m);
-    else if (core_is_awake(m))
-        draw_fault(w)->fn(run, m);
+    strike(run, draw_core(&run->cores, world_chance(w, 400)));
     if (world_chance(w, 20))
         core_rules_compare_logs(&run->cores.rules);
     world_at(w, w->now_ns + world_between(w, 0, run->fault_ns), next_fault, run, number, epoch, NULL, 0);
@@ -280,6 +306,7 @@ static void heal(struct cores_run *run)
     int64_t late_until = s->world.now_ns + s->world.late_ns;
 
     run->epoch++;
+    run->aim = 0;
     world_heal(&s->world);
     s->world.loss = s->world.repeat = s->world.late = 0;
     s->world.delay_ns = s->world.delay_tail_ns = s->store_ns = s->tick_ns / 20;
@@ -348,6 +375,7 @@ static void draw(struct cores_run *run)
     run->fault_ns = world_between(w, calls ? 2 : 6, 30) * s->tick_ns;
     run->outage_ns = world_between(w, 5, 60) * s->tick_ns;
     run->separate_chance = world_chance(w, 300) ? (unsigned)world_between(w, 200, 700) : 0;
+    run->aim = world_chance(w, 500) ? (unsigned)world_between(w, 100, 900) : 0;
     run->change_chance = (unsigned)world_between(w, 20, 300);
 }
 
@@ -384,6 +412,8 @@ void cores_run_seed(uint64_t seed, bool trace, struct run_result *ret_result)
     s->founders = draw_count(&s->world);
     s->count = s->founders + (s->changes ? (unsigned)world_between(&s->world, 1, WORLD_NODES_MAX - s->founders) : 0);
     cores_init(s);
+    s->elected_fn = on_elected;
+    s->elected_arg = run;
     draw(run);
     for (unsigned i = 0; i < s->count; i++)
         core_start(&s->members[i]);
