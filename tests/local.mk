@@ -104,6 +104,7 @@ tests_sim_test_sim_SOURCES = \
 	tests/sim/run.c tests/sim/run.h \
 	tests/sim/seeds.def \
 	tests/sim/test_sim.c \
+	tests/sim/work.c tests/sim/work.h \
 	tests/sim/workers.c tests/sim/workers.h \
 	tests/sim/world.c tests/sim/world.h \
 	tests/sim/write_errors.c tests/sim/write_errors.h \

@@ -418,6 +418,20 @@ void core_rules_on_wiped(struct core_rules *r, unsigned number)
     w->vote = 0;
 }
 
+void core_rules_on_alone(struct core_rules *r, unsigned number, raft_index keep, raft_term term)
+{
+    struct core_watch *w = &r->watches[number];
+
+    for (raft_index i = keep + 1; i <= r->last; i++)
+        r->entries[i] = (struct rule_entry){0};
+    if (r->last > keep)
+        r->last = keep;
+    for (size_t i = term + 1; i < r->leaders_cap; i++)
+        r->leaders[i] = 0;
+    w->acked_in = w->acked_term = 0;
+    w->acked = 0;
+}
+
 void core_rules_on_end(struct core_rules *r, unsigned number)
 {
     r->watches[number].core = NULL;

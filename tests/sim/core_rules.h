@@ -69,6 +69,8 @@ void core_rules_on_start(struct core_rules *r, unsigned number, const struct raf
 /* Before it comes back: with another log than it had. */
 void core_rules_on_lost_log(struct core_rules *r, unsigned number);
 void core_rules_on_wiped(struct core_rules *r, unsigned number);
+/* The operator has it go on alone: what came after `keep` and was not of this member counts for nothing any more. */
+void core_rules_on_alone(struct core_rules *r, unsigned number, raft_index keep, raft_term term);
 void core_rules_on_end(struct core_rules *r, unsigned number);
 /* A message is about to be stepped; it was. */
 void core_rules_on_receive(struct core_rules *r, unsigned number, const struct raft_message *m);

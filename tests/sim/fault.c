@@ -137,7 +137,7 @@ static void remove_member(struct run *run, struct sim_member *m)
     struct sim_member *asked = &run->members.members[rng_below(&run->world.rng, run->members.count)];
     struct member_change change = {.kind = MEMBER_REMOVE, .id = m->number + 1};
 
-    if (!asked->up || asked == m || asked->paused_until_ns > run->world.now_ns)
+    if (!asked->up || !member_is_in(asked) || asked == m || asked->paused_until_ns > run->world.now_ns)
         return;
     run->changed_ns = run->world.now_ns;
     if (node_change_members(asked->node, &change, member_now(asked) + client_wait_ns(run), on_published, NULL, NULL) == ST_OK)
@@ -190,6 +190,42 @@ static void wipe(struct run *run, struct sim_member *m)
         crash(run, m);
     member_wipe(m);
     world_at(&run->world, run->world.now_ns + client_wait_ns(run), on_operator, run, m->number, run->epoch, NULL, 0);
+}
+
+/* ---- all but one are lost for good, and the operator has that one go on alone; the others can be none any more ---- */
+
+static void lose(struct run *run, struct sim_member *m)
+{
+    if (m->up)
+        member_crash(m, (enum member_end)rng_below(&run->world.rng, MEMBER_ENDS));
+    m->is_gone = true;
+}
+
+static bool may_go_on_alone(struct run *run, const struct sim_member *m)
+{
+    struct raft_status st;
+
+    if (run->alone || run->members.founders < 2 || !m->up || m->is_wiped || count_damaged(&run->members, NULL))
+        return false;
+    node_get_raft_status(m->node, &st);
+    return !st.recovering && members_look_up(node_members(m->node), m->number + 1);
+}
+
+static void leave_alone(struct run *run, struct sim_member *m)
+{
+    if (!may_go_on_alone(run, m))
+        return;
+    run->alone = true;
+    for (unsigned i = 0; i < run->members.count; i++) {
+        struct sim_member *other = &run->members.members[i];
+        if (other != m && (other->has_heard || members_look_up(&run->members.initial, i + 1)))
+            lose(run, other);
+    }
+    member_crash(m, (enum member_end)rng_below(&run->world.rng, MEMBER_ENDS));
+    member_set_full(m, false);
+    m->is_alone = true;
+    run->members.alones++;
+    member_start(m);
 }
 
 /* ---- full disks, and those that cannot write ---- */
@@ -323,7 +359,7 @@ static const struct fault {
 } faults[] = {
     {30, crash},    {10, crash_all}, {20, separate}, {20, join},
     {20, pause_member}, {15, stall_disk}, {10, publish}, {15, change_members}, {5, transfer_leader},
-    {15, damage}, {15, fill_disk}, {3, fill_all_disks}, {5, break_store}, {5, wipe},
+    {15, damage}, {15, fill_disk}, {3, fill_all_disks}, {5, break_store}, {5, wipe}, {2, leave_alone},
     {15, cut_writing}, {10, stall_storage},
 };
 
@@ -388,7 +424,8 @@ void faults_heal(struct run *run)
     run->members.slow_disk = run->members.late_news = 0;
     for (unsigned i = 0; i < run->members.count; i++) {
         struct sim_member *m = &run->members.members[i];
-        m->paused_until_ns = m->disk_stalled_until_ns = m->storage_stalled_until_ns = 0;
+        m->paused_until_ns = m->storage_stalled_until_ns = 0;
+        member_disk_goes_on(m);
         m->cuts_writing = false;
         m->store_error = 0;
         member_set_full(m, false);

@@ -108,6 +108,8 @@ bool greeting_is_heard(struct sim_member *m, struct sim_member *from)
 {
     struct world *w = m->shared->world;
 
+    if (from->is_gone) /* what it said went with its host */
+        return false;
     if (m->heard_life[from->number] == from->life)
         return true;
     switch (roster_judge(m->roster, from->data.member_id, from->data.incarnation)) {

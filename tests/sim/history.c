@@ -53,6 +53,19 @@ void history_end(struct history *h, size_t number, enum op_state state)
         h->heard = op->rev;
 }
 
+void history_drop_after(struct history *h, mvcc_rev rev)
+{
+    for (size_t i = 0; i < h->count; i++) {
+        struct op *op = &h->ops[i];
+        if (op->state == OP_DONE && op->rev > rev)
+            op->state = OP_LOST;
+        if (op->floor > rev)
+            op->floor = rev;
+    }
+    if (h->heard > rev)
+        h->heard = rev;
+}
+
 /* ---- keys and values ---- */
 
 size_t sim_key(unsigned key, char ret_key[8])
@@ -176,8 +189,8 @@ void history_check(const struct history *h, struct mvcc *store)
         bool written = false;
         for (unsigned k = 0; k < SIM_KEYS; k++)
             written = written || t.times[i * SIM_KEYS + k];
-        if (op->state == OP_REFUSED)
-            SIM_CHECK(!written, "operation %zu was refused, and done", i);
+        if (op->state == OP_REFUSED || op->state == OP_LOST)
+            SIM_CHECK(!written, "operation %zu was refused or dropped, and is there", i);
         if (op->state != OP_DONE)
             continue;
         if (op->kind == OP_COMPARE_PUT && !op->succeeded)

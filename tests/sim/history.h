@@ -31,6 +31,7 @@ enum op_state {
     OP_DONE,
     OP_UNKNOWN, /* timed out, cancelled, or its node died: done once, or never */
     OP_REFUSED, /* never done */
+    OP_LOST,    /* done, and dropped by the operator with the history that it was part of */
 };
 
 struct op {
@@ -60,6 +61,8 @@ void history_fini(struct history *h);
 /* The op's number; the caller fills in what it does. */
 size_t history_begin(struct history *h, enum op_kind kind);
 void history_end(struct history *h, size_t op, enum op_state state);
+/* What came after that revision is no more, by the operator's decision: what others saw of it counts for nothing. */
+void history_drop_after(struct history *h, mvcc_rev rev);
 /* Against everything that a store holds. */
 void history_check(const struct history *h, struct mvcc *store);
 

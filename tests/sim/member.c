@@ -16,8 +16,10 @@
 #include "raftd/node/internal.h"
 #include "raftd/peer/frame.h"
 #include "raftd/roster.h"
+#include "raftd/wal/reader.h"
 #include "tests/sim/greeting.h"
 #include "tests/sim/history.h"
+#include "tests/sim/work.h"
 #include "tests/sim/write_errors.h"
 #include "tests/unit/temp_dir.h"
 
@@ -54,7 +56,7 @@ static void on_return(void *arg, unsigned number, uint64_t life, const uint8_t *
 
     (void)bytes;
     (void)len;
-    if (!m->up && m->life == life)
+    if (!m->up && m->life == life && !m->is_gone)
         member_start(m);
 }
 
@@ -125,6 +127,7 @@ static void on_log_step(void *arg, unsigned number, uint64_t life, const uint8_t
     if (!wal_step(m->files.wal))
         return;
     m->shared->log_waits += wal_wants_step(m->files.wal);
+    m->is_alone = m->is_alone && !wal_durable(m->files.wal); /* the first batch says so */
     if (world_chance(w, m->shared->late_news)) { /* the loop has other things to do first */
         world_at(w, w->now_ns + world_between(w, 0, 5 * NS_PER_MS), on_log_news, m->shared, number, life, NULL, 0);
         return;
@@ -201,6 +204,7 @@ static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t 
               "a frame does not come back as it was");
     if (!greeting_is_heard(m, &m->shared->members[from]))
         return;
+    m->has_heard = true;
     core_rules_on_heard(&m->shared->rules.core, number, from + 1);
     ENDS_HERE(m);
     if (frame_kind(payload) == FRAME_SNAPSHOT) {
@@ -216,28 +220,6 @@ static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t 
 
 static void storage_soon(struct sim_member *m);
 
-/* Write what a seal has to, or run a job: the part that is the storage thread's. */
-static void run_work(struct sim_member *m, struct member_work *work)
-{
-    int error = m->is_full ? ENOSPC : work->io ? 0 : m->store_error;
-
-    if (work->ran)
-        return;
-    work->ran = true;
-    if (error)
-        write_errors_begin(1 + (unsigned)rng_below(&m->shared->world->rng, 20), error);
-    if (work->job)
-        work->job->run_fn(work->job);
-    else if (work->io)
-        work->io->run_fn(work->io);
-    else
-        work->status = mvcc_seal_write(work->seal, &work->error);
-    write_errors_end();
-    SIM_CHECK(work->status == ST_OK || (work->status == ST_NO_SPACE && m->is_full) || (work->status == ST_IO && m->store_error),
-              "member %u: %s", m->number, work->error.text);
-    m->shared->full_seals += work->status == ST_NO_SPACE;
-}
-
 static void on_storage_time(void *arg, unsigned number, uint64_t life, const uint8_t *bytes, size_t len)
 {
     struct sim_member *m = &((struct member_world *)arg)->members[number];
@@ -249,7 +231,7 @@ static void on_storage_time(void *arg, unsigned number, uint64_t life, const uin
         world_at(m->shared->world, m->storage_stalled_until_ns, on_storage_time, m->shared, number, life, NULL, 0);
         return;
     }
-    run_work(m, &work);
+    work_run(m, &work);
     memmove(m->work, m->work + 1, --m->work_count * sizeof *m->work);
     if (m->work_count)
         storage_soon(m);
@@ -482,6 +464,7 @@ static enum status open_files(struct sim_member *m, struct error *ret_error)
     if (st != ST_OK)
         return st;
     m->files = (struct storage){.dir = &m->data,
+                                .alone = m->is_alone,
                                 .store_options = store_options(m),
                                 .wal_options = {.disk = m->disk,
                                                 .cluster_id = m->data.cluster_id,
@@ -515,6 +498,7 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
                              .inflight_messages_max = s->inflight_messages_max,
                              .random_seed = rng_next(&s->world->rng),
                              .now_ns = member_now(m),
+                             .force_new_cluster = m->is_alone,
                              .limits = {.txn_ops_max = TXN_OPS_MAX},
                              .learners_max = 2,
                              .corrupt_check_ns = s->corrupt_check_ns,
@@ -596,9 +580,36 @@ static void on_refusal(struct sim_member *m, const struct error *error)
     m->shared->refused_starts++;
 }
 
+/* What it knows to be committed, as its disk says now: the rest goes when it goes on alone. */
+static raft_index known_commit(struct sim_member *m)
+{
+    struct wal_state w = {0};
+    struct error error;
+    raft_index last, commit;
+
+    SIM_CHECK(wal_read(m->disk, SIM_CLUSTER_ID, m->number + 1, &w, &error) == ST_OK, "member %u: %s", m->number, error.text);
+    last = w.begin_index + w.entry_count;
+    commit = w.hard.commit < last ? w.hard.commit : last;
+    wal_state_fini(&w);
+    return commit;
+}
+
+/* All that is committed, and what removes the others, is applied before anybody asks. */
+static void go_on_alone(struct sim_member *m)
+{
+    member_run(m);
+    SIM_CHECK(node_members(m->node)->count == 1 && node_members(m->node)->conf.voter_count == 1,
+              "member %u is alone, and knows of %u members", m->number, node_members(m->node)->count);
+    sim_trace(m->shared, "%u goes on alone, applied %llu, revision %lld", m->number, (unsigned long long)mvcc_applied_index(m->store),
+              (long long)mvcc_revision(m->store));
+    m->shared->alone_fn(m->shared->alone_arg, mvcc_revision(m->store));
+}
+
 void member_start(struct sim_member *m)
 {
     struct member_world *s = m->shared;
+    raft_index commit = m->is_alone ? known_commit(m) : 0;
+    struct mvcc_checkpoint checkpoint;
     struct error error = {0};
 
     m->life++;
@@ -615,48 +626,15 @@ void member_start(struct sim_member *m)
     m->read_error_at = 0;
     check_log(m);
     m->up = true;
+    mvcc_get_checkpoint(m->store, &checkpoint);
+    if (m->is_alone)
+        rules_on_alone(m, commit > checkpoint.applied_index ? commit : checkpoint.applied_index);
     rules_on_start(m);
     sim_trace(s, "%u starts, applied %llu", m->number, (unsigned long long)mvcc_applied_index(m->store));
     m->tick += WORLD_NODES_MAX; /* unlike all before */
     world_at(s->world, 0, on_tick, s, m->number, m->tick, NULL, 0);
-}
-
-/* A seal was written; or its segment did not get its name, with some luck. */
-static void end_seal(struct sim_member *m, struct member_work *work)
-{
-    struct error error = {0};
-    char dir[STORE_PATH_BYTES], from[STORE_PATH_BYTES + 40], to[STORE_PATH_BYTES + 40];
-    uint64_t index, term;
-    struct mvcc_stats stats;
-    unsigned long long sequence;
-
-    run_work(m, work);
-    if (work->status != ST_OK)
-        return;
-    mvcc_get_stats(m->store, &stats);
-    sequence = stats.segments + 1;
-    SIM_CHECK(mvcc_seal_end(m->store, work->seal, &index, &term, &error) == ST_OK, "member %u: %s", m->number, error.text);
-    if (!world_chance(m->shared->world, 500))
-        return;
-    store_dir_name(&m->files.store_dir, m->files.store_dir.generation, dir);
-    snprintf(from, sizeof from, "%s/%016llx.tdb", dir, sequence);
-    snprintf(to, sizeof to, "%s/%016llx.tdb.tmp", dir, sequence);
-    SIM_CHECK(rename(from, to) == 0, "%s: %s", from, strerror(errno));
-}
-
-/* The storage thread dies with the process: somewhere in what it has to do, jobs it did not come to are not done. */
-static void end_storage(struct sim_member *m)
-{
-    unsigned done = m->work_count ? (unsigned)rng_below(&m->shared->world->rng, m->work_count + 1) : 0;
-
-    for (unsigned i = 0; i < m->work_count; i++) {
-        if (m->work[i].seal)
-            end_seal(m, &m->work[i]);
-        else if (i < done)
-            run_work(m, &m->work[i]);
-        free(m->work[i].io);
-    }
-    m->work_count = 0;
+    if (m->is_alone)
+        go_on_alone(m);
 }
 
 void member_crash(struct sim_member *m, enum member_end how)
@@ -680,7 +658,7 @@ void member_crash(struct sim_member *m, enum member_end how)
     }
     left = how == MEMBER_KILLED ? memory_disk_after_kill(m->disk) : memory_disk_after_power_cut(m->disk, &s->world->rng);
     memory_disk_fail_at(m->disk, 0, 0);
-    end_storage(m);
+    work_end(m);
     greeting_close(m);
     (void)setjmp(m->on_failure); /* a sync that fails is the last: then the log is closed without it */
     close_files(m);
@@ -700,6 +678,13 @@ void member_wipe(struct sim_member *m)
     m->wiped_in = m->life;
     m->shared->wipes++;
     core_rules_on_wiped(&m->shared->rules.core, m->number);
+}
+
+void member_disk_goes_on(struct sim_member *m)
+{
+    m->disk_stalled_until_ns = 0;
+    if (m->up && m->log_step_due)
+        world_at(m->shared->world, 0, on_log_step, m->shared, m->number, m->life, NULL, 0);
 }
 
 /* Little is left, or none; or as much as anybody wants. */

@@ -44,6 +44,8 @@ struct sim_member {
     bool met_by[WORLD_NODES_MAX];         /* who heard it in any life, and knows its data directory */
     bool is_wiped; /* all its data went; what it promised is forgotten, and it does not know that */
     uint64_t wiped_in; /* the last life that knew; what it said may be on its way yet */
+    bool has_heard; /* of another, in any life */
+    bool is_alone;  /* its starts are with --force-new-cluster, until that is durable */
     bool is_gone;  /* it ended for good */
     struct member_work work[MEMBER_WORK_MAX]; /* of the storage thread, in order */
     unsigned work_count;
@@ -87,8 +89,11 @@ struct member_world {
     int64_t power_off_ns;   /* how long it is away that lost it in the middle of a step, at most */
     void (*ran_fn)(void *arg, struct sim_member *m); /* after it ran; NULL: nobody looks */
     void *ran_arg;
+    void (*alone_fn)(void *arg, mvcc_rev rev); /* a member goes on alone, with its store at that revision */
+    void *alone_arg;
     bool trace;
-    unsigned seals, crashes, snapshots, damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, store_errors, wipes, dismissed;
+    unsigned seals, crashes, snapshots, damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits;
+    unsigned store_errors, wipes, dismissed, alones;
     struct rules rules;
 };
 
@@ -102,6 +107,8 @@ void member_crash(struct sim_member *m, enum member_end how);
 void member_wipe(struct sim_member *m);
 void member_add_work(struct sim_member *m, struct member_work work);
 void member_set_full(struct sim_member *m, bool full);
+/* It stalls no longer, and what waited for it is written. */
+void member_disk_goes_on(struct sim_member *m);
 /* After anything was done to its node. */
 void member_run(struct sim_member *m);
 /* In the cluster, as who applied most of those that are up knows it. */

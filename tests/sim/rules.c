@@ -195,6 +195,15 @@ void rules_on_start(struct sim_member *m)
     core_rules_on_start(&m->shared->rules.core, m->number, m->node->raft);
 }
 
+void rules_on_alone(struct sim_member *m, raft_index keep)
+{
+    struct rules *r = &m->shared->rules;
+
+    core_rules_on_alone(&r->core, m->number, keep, m->node->raft->term);
+    for (size_t i = keep + 1; i < r->revisions_cap; i++)
+        r->revisions[i] = 0;
+}
+
 void rules_on_end(struct sim_member *m)
 {
     core_rules_on_end(&m->shared->rules.core, m->number);

@@ -25,6 +25,8 @@ void rules_fini(struct rules *r);
 /* A member was born, or came back; it dies. */
 void rules_on_start(struct sim_member *m);
 void rules_on_end(struct sim_member *m);
+/* Before it comes back: it goes on alone with the entries up to `keep`. */
+void rules_on_alone(struct sim_member *m, raft_index keep);
 /* Before it runs, after what it heard. */
 void rules_before_run(struct sim_member *m);
 /* After it ran. */

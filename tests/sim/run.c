@@ -11,6 +11,7 @@
 #define REST_TICKS 4000 /* a healed cluster is at rest within that: long snapshots in tiny chunks, each behind slow disks and rests */
 
 #define HEALING_ROUNDS 6
+#define REMOVAL_ROUNDS 50 /* the operator may ask those who are none */
 #define HEALING_TICKS 20 /* what was found is acted on within that */
 
 /* ---- rest ---- */
@@ -144,6 +145,8 @@ static void check_service(struct run *run)
         client_begin(c, &run->members.members[i], OP_PUT);
         member_run(c->member);
         come_to_rest(run, "a write");
+        if (run->history.ops[c->op].state != OP_DONE)
+            tell_state(run);
         SIM_CHECK(run->history.ops[c->op].state == OP_DONE, "a healed cluster does not write on member %u", i);
         client_begin(c, &run->members.members[i], OP_READ);
         member_run(c->member);
@@ -169,7 +172,8 @@ static void rest(struct run *run, const char *when)
     pass(run, run->world.late_ns / run->members.tick_ns); /* what comes late from the storm is none of what is looked at now */
     run->world.late_ns = 0;
     come_to_rest(run, when);
-    for (unsigned i = 0; faults_remove_gone(run) && i < HEALING_ROUNDS; i++) {
+    for (unsigned i = 0; faults_remove_gone(run); i++) {
+        SIM_CHECK(i < REMOVAL_ROUNDS, "who ended for good is not removed after %s", when);
         pass(run, HEALING_TICKS);
         come_to_rest(run, "a removal");
     }
@@ -253,6 +257,18 @@ static void finish_run(struct run *run)
 
 /* ---- a run ---- */
 
+/* What clients saw of what was dropped is forgotten with it. */
+static void on_alone(void *arg, mvcc_rev rev)
+{
+    struct run *run = arg;
+
+    history_drop_after(&run->history, rev);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        for (unsigned k = 0; k < SIM_KEYS; k++)
+            if (run->clients[i].last_rev[k] > rev)
+                run->clients[i].last_rev[k] = 0;
+}
+
 static unsigned draw_count(struct world *w)
 {
     static const unsigned counts[] = {3, 3, 3, 3, 3, 3, 5, 5, 4, 2, 1};
@@ -304,6 +320,7 @@ static struct run_result result_of(const struct run *run)
                            .store_errors = s->store_errors,
                            .wipes = s->wipes,
                            .dismissed = s->dismissed,
+                           .alones = s->alones,
                            .no_space = run->no_space,
                            .virtual_ns = run->world.now_ns,
                            .trace = run->world.trace};
@@ -327,6 +344,8 @@ void run_seed(uint64_t seed, const char *dir, bool trace, struct run_result *ret
     run->members.trace = trace;
     run->members.ran_fn = aim_on_run;
     run->members.ran_arg = run;
+    run->members.alone_fn = on_alone;
+    run->members.alone_arg = run;
     draw_limits(run);
     for (unsigned i = 0; i < run->members.count; i++)
         member_start(&run->members.members[i]);

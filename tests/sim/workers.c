@@ -100,6 +100,7 @@ static void add_result(struct run_result *sum, const struct run_result *r)
     sum->store_errors += r->store_errors;
     sum->wipes += r->wipes;
     sum->dismissed += r->dismissed;
+    sum->alones += r->alones;
     sum->no_space += r->no_space;
     sum->elections += r->elections;
     sum->virtual_ns += r->virtual_ns;
