@@ -74,7 +74,7 @@ raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a li
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 
 if HAVE_CMOCKA
-server_tests = test_join test_kv_range test_membership test_peer_frame test_snapshot test_snapshot_frame test_storage
+server_tests = test_join test_kv_range test_membership test_peer_frame test_roster test_snapshot test_snapshot_frame test_storage
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
 test_kv_range_SOURCES = tests/unit/test_kv_range.c tests/unit/check.h
@@ -93,6 +93,11 @@ test_membership_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcom
 test_peer_frame_SOURCES = tests/unit/test_peer_frame.c tests/unit/check.h
 test_peer_frame_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_peer_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)
+test_roster_SOURCES = tests/unit/test_roster.c raftd/met.c raftd/met.h raftd/roster.c raftd/roster.h raftd/small_file.c \
+	raftd/small_file.h tests/unit/check.h tests/unit/temp_dir.h
+test_roster_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+test_roster_LDADD = libnode.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) $(PROTOBUFC_LIBS) \
+	$(NET_LIBS)
 test_snapshot_frame_SOURCES = tests/unit/test_snapshot_frame.c tests/unit/check.h
 test_snapshot_frame_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_snapshot_frame_LDADD = libpeer.a libraft.a libcommon.a $(CMOCKA_LIBS)

@@ -88,6 +88,12 @@ static bool is_dear(void *arg, uint64_t id)
 
 /* ---- what peers ask ---- */
 
+static void remember(struct roster *r, uint64_t member_id, uint64_t incarnation)
+{
+    met_add(&r->met, member_id, incarnation, is_dear, r);
+    save(r);
+}
+
 enum peer_verdict roster_judge(struct roster *r, uint64_t member_id, uint64_t incarnation)
 {
     const struct members *members = node_members(r->options.node);
@@ -96,13 +102,15 @@ enum peer_verdict roster_judge(struct roster *r, uint64_t member_id, uint64_t in
 
     if (members_is_removed(members, member_id))
         return PEER_REMOVED;
+    if (m && m->incarnation && m->incarnation != incarnation)
+        return PEER_OTHER_INCARNATION;
+    /* Also of those whose record says it: after a start the record may be in the log only, and not applied before there is a leader. */
+    if (!met)
+        remember(r, member_id, incarnation);
     if (m && m->incarnation)
-        return m->incarnation == incarnation ? PEER_WELCOME : PEER_OTHER_INCARNATION;
-    if (!met) {
-        met_add(&r->met, member_id, incarnation, is_dear, r);
-        save(r);
+        return PEER_WELCOME;
+    if (!met)
         return PEER_LATER;
-    }
     if (met != incarnation)
         return PEER_OTHER_INCARNATION;
     return met_find(&r->durable, member_id) ? PEER_WELCOME : PEER_LATER;
