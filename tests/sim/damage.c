@@ -19,6 +19,7 @@
 #include "tests/sim/member.h"
 
 #define FILES_MAX 256
+#define PLACES_MAX 10 /* looked at, for one that matters */
 
 /* ---- what it is ---- */
 
@@ -206,15 +207,23 @@ static bool transfer(const struct damage_patch *p, bool write, uint8_t *data)
     return n == (ssize_t)p->len;
 }
 
+/* Room that TDB has made, and not used. */
+static bool is_nothing(uint8_t byte)
+{
+    return byte == 0 || byte == 'B';
+}
+
 static bool damage_file(struct sim_member *m, struct damage_patch *p)
 {
     size_t size;
 
     if (!draw_file(m, p, &size))
         return false;
-    draw_place(m->shared->world, size, p);
-    if (!transfer(p, false, p->before))
-        return false;
+    for (unsigned i = 0; i < PLACES_MAX && (i == 0 || is_nothing(p->before[0])); i++) {
+        draw_place(m->shared->world, size, p);
+        if (!transfer(p, false, p->before))
+            return false;
+    }
     spoil(m->shared->world, p);
     SIM_CHECK(transfer(p, true, p->after), "%s cannot be written", p->name);
     if (!is_of_store(p->name))
