@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whole clusters in one process, by seed; each seed has a run of members (run.h) and one of bare cores (cores.h).
+ * Whole clusters in one process, by seed; each seed has a run of members (run.h) and some of bare cores (cores.h).
  *
  *     test_sim                    the kept seeds, then those of make check, then some of them once more, event for event
  *     test_sim SEED               that one, telling what happens

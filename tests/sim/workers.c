@@ -122,8 +122,8 @@ void workers_run_one(const char *command, unsigned kinds, uint64_t seed, bool tr
         run_seed(seed, here->dir, trace, &r);
         add_result(&sum, &r);
     }
-    if (kinds & RUN_CORES) {
-        cores_run_seed(seed, trace, &r);
+    for (uint64_t i = 0; i < CORES_A_SEED && (kinds & RUN_CORES); i++) {
+        cores_run_seed(seed * CORES_A_SEED + i, trace, &r);
         add_result(&sum, &r);
     }
     *ret_result = sum;

@@ -8,6 +8,9 @@
 
 #include "tests/sim/run.h"
 
+/* Runs of bare cores that a seed has: each costs a tenth of its run of members. */
+#define CORES_A_SEED 3
+
 struct workers_options {
     uint64_t first, count;
     unsigned kinds; /* of runs that each seed has: enum run_kind */
