@@ -132,12 +132,25 @@ bool faults_look_for_damage(struct run *run)
 
 /* ---- a member that loses all its data; its operator removes it once it has ended ---- */
 
+/* Any other that can hear; NULL: nobody can. */
+static struct sim_member *ask_somebody(struct run *run, const struct sim_member *m)
+{
+    unsigned from = (unsigned)rng_below(&run->world.rng, run->members.count);
+
+    for (unsigned i = 0; i < run->members.count; i++) {
+        struct sim_member *other = &run->members.members[(from + i) % run->members.count];
+        if (other->up && other != m && member_is_in(other) && other->paused_until_ns <= run->world.now_ns)
+            return other;
+    }
+    return NULL;
+}
+
 static void remove_member(struct run *run, struct sim_member *m)
 {
-    struct sim_member *asked = &run->members.members[rng_below(&run->world.rng, run->members.count)];
     struct member_change change = {.kind = MEMBER_REMOVE, .id = m->number + 1};
+    struct sim_member *asked = ask_somebody(run, m);
 
-    if (!asked->up || !member_is_in(asked) || asked == m || asked->paused_until_ns > run->world.now_ns)
+    if (!asked)
         return;
     run->changed_ns = run->world.now_ns;
     if (node_change_members(asked->node, &change, member_now(asked) + client_wait_ns(run), on_published, NULL, NULL) == ST_OK)
