@@ -171,14 +171,47 @@ bool faults_remove_gone(struct run *run)
     return found;
 }
 
+/* One that never was a member takes the place: it is new, and so is its id. False: there is none, or nobody wants it. */
+static bool add_fresh(struct run *run)
+{
+    struct member_world *s = &run->members;
+    struct sim_member *asked = &s->members[rng_below(&run->world.rng, s->count)];
+    char text[40], *url[1] = {text};
+    struct member_change change = {.kind = MEMBER_ADD, .peer_urls = url, .peer_url_count = 1};
+    unsigned i = s->founders;
+
+    while (i < s->count && (s->members[i].is_gone || s->members[i].has_heard || member_is_in(&s->members[i])))
+        i++;
+    if (i == s->count || !run->to_add)
+        return false;
+    if (!asked->up || !member_is_in(asked) || asked->paused_until_ns > run->world.now_ns || count_damaged(s, NULL))
+        return true;
+    change.id = i + 1;
+    snprintf(text, sizeof text, "http://a.member:%u", i + 1);
+    run->to_add--; /* it may be refused, or lost: no operator is sure */
+    run->changed_ns = run->world.now_ns;
+    sim_trace(s, "%u is asked to add %u", asked->number, i);
+    if (node_change_members(asked->node, &change, member_now(asked) + client_wait_ns(run), on_published, NULL, NULL) == ST_OK)
+        member_run(asked);
+    return true;
+}
+
 static void on_operator(void *arg, unsigned number, uint64_t epoch, const uint8_t *bytes, size_t len)
 {
     struct run *run = arg;
+    bool goes_on = epoch == run->epoch && faults_remove_gone(run);
 
     (void)bytes;
     (void)len;
-    if (epoch == run->epoch && faults_remove_gone(run))
-        world_at(&run->world, run->world.now_ns + client_wait_ns(run), on_operator, run, number, epoch, NULL, 0);
+    for (unsigned i = 0; !goes_on && i < run->members.count; i++) /* one that has not ended yet */
+        goes_on = run->members.members[i].is_wiped && member_is_in(&run->members.members[i]);
+    if (epoch == run->epoch && (goes_on || add_fresh(run)))
+        world_at(&run->world, run->world.now_ns + client_wait_ns(run) / 4, on_operator, run, number, epoch, NULL, 0);
+}
+
+static void call_operator(struct run *run)
+{
+    world_at(&run->world, run->world.now_ns + client_wait_ns(run) / 4, on_operator, run, 0, run->epoch, NULL, 0);
 }
 
 /* Else nobody could tell: ARCHITECTURE.md says what cannot be detected. */
@@ -202,7 +235,8 @@ static void wipe(struct run *run, struct sim_member *m)
     if (m->up)
         crash(run, m);
     member_wipe(m);
-    world_at(&run->world, run->world.now_ns + client_wait_ns(run), on_operator, run, m->number, run->epoch, NULL, 0);
+    run->to_add = 1;
+    call_operator(run);
 }
 
 /* ---- all but one are lost for good, and the operator has that one go on alone; the others can be none any more ---- */
@@ -239,6 +273,8 @@ static void leave_alone(struct run *run, struct sim_member *m)
     m->is_alone = true;
     run->members.alones++;
     member_start(m);
+    run->to_add = 2;
+    call_operator(run);
 }
 
 /* ---- full disks, and those that cannot write ---- */

@@ -12,7 +12,7 @@
 
 #define HEALING_ROUNDS 6
 #define REMOVAL_ROUNDS 50 /* the operator may ask those who are none */
-#define HEALING_TICKS 20 /* what was found is acted on within that */
+#define HEALING_TICKS 20   /* what was found is acted on within that */
 
 /* ---- rest ---- */
 
@@ -325,6 +325,9 @@ static struct run_result result_of(const struct run *run)
                            .virtual_ns = run->world.now_ns,
                            .trace = run->world.trace};
 
+    for (unsigned i = s->founders; i < s->count; i++)
+        r.joined += member_is_in(&s->members[i]);
+    r.grown = run->alone && r.joined;
     for (size_t i = 0; i < run->history.count; i++) {
         r.done += run->history.ops[i].state == OP_DONE;
         r.unknown += run->history.ops[i].state == OP_UNKNOWN;

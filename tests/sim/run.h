@@ -19,7 +19,7 @@
 struct run_result {
     uint64_t operations, done, unknown;
     uint64_t crashes, seals, elections, snapshots;
-    uint64_t damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, no_space, store_errors, wipes, dismissed, alones;
+    uint64_t damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, no_space, store_errors, wipes, dismissed, alones, joined, grown;
     int64_t virtual_ns;
     uint64_t trace; /* digest of all that happened */
 };
@@ -70,6 +70,7 @@ struct run {
     int64_t fault_ns;  /* between two faults, at most */
     int64_t outage_ns; /* how long a member stays away, at most */
     bool alone;        /* one was left alone: once a run */
+    unsigned to_add;   /* members that the operator wants to have in place of others */
     uint64_t no_space; /* writes that were refused so */
     unsigned aim;      /* of a thousand moments, how many draw a fault (aim.c) */
     struct moment moments[WORLD_NODES_MAX];

@@ -101,6 +101,8 @@ static void add_result(struct run_result *sum, const struct run_result *r)
     sum->wipes += r->wipes;
     sum->dismissed += r->dismissed;
     sum->alones += r->alones;
+    sum->joined += r->joined;
+    sum->grown += r->grown;
     sum->no_space += r->no_space;
     sum->elections += r->elections;
     sum->virtual_ns += r->virtual_ns;
