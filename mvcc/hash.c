@@ -37,14 +37,14 @@ static uint32_t add_record(uint32_t crc, const struct mvcc_kv *kv, int64_t sub, 
     return crc32c(crc32c(crc, kv->key.data, kv->key.len), kv->value.data, kv->value.len);
 }
 
-enum status mvcc_hash_step(struct mvcc *s, struct mvcc_hasher *h, unsigned records_max, size_t bytes_max)
+enum status mvcc_hash_step(struct mvcc *s, struct mvcc_hasher *h, mvcc_rev upto, unsigned records_max, size_t bytes_max)
 {
     size_t bytes = 0;
 
     INVARIANT(h->rev <= s->revision);
     if (!mvcc_hash_is_done(h) && h->main <= s->compact_revision)
         return ST_COMPACTED;
-    for (unsigned i = 0; i < records_max && bytes < bytes_max && !mvcc_hash_is_done(h); i++) {
+    for (unsigned i = 0; i < records_max && bytes < bytes_max && h->main <= upto && !mvcc_hash_is_done(h); i++) {
         struct mvcc_kv kv;
         uint32_t flags;
         enum status st = store_read(s, h->main, h->sub, &kv, &flags);
@@ -66,7 +66,7 @@ enum status mvcc_hash(struct mvcc *s, mvcc_rev rev, uint32_t *ret_hash)
     enum status st = mvcc_hash_begin(s, rev, &h);
 
     while (st == ST_OK && !mvcc_hash_is_done(&h))
-        st = mvcc_hash_step(s, &h, UINT32_MAX, SIZE_MAX);
+        st = mvcc_hash_step(s, &h, INT64_MAX, UINT32_MAX, SIZE_MAX);
     if (st == ST_OK)
         *ret_hash = h.crc;
     return st;

@@ -204,7 +204,7 @@ void mvcc_get_stats(const struct mvcc *s, struct mvcc_stats *ret_stats);
  *
  *     st = mvcc_hash_begin(s, rev, &h);
  *     while (st == ST_OK && !mvcc_hash_is_done(&h))
- *         st = mvcc_hash_step(s, &h, records, bytes);
+ *         st = mvcc_hash_step(s, &h, INT64_MAX, records, bytes);
  */
 struct mvcc_hasher {
     mvcc_rev rev;  /* up to here */
@@ -215,8 +215,11 @@ struct mvcc_hasher {
 
 /* rev 0: now; below it nothing, which has a hash as well (etcd). ST_COMPACTED, ST_FUTURE_REV. */
 enum status mvcc_hash_begin(const struct mvcc *s, mvcc_rev rev, struct mvcc_hasher *ret_hash) MUST_CHECK;
-/* So many records, or until they have so many bytes; at least one. ST_COMPACTED: they are gone meanwhile; ST_CORRUPT, ST_IO. */
-enum status mvcc_hash_step(struct mvcc *s, struct mvcc_hasher *h, unsigned records_max, size_t bytes_max) MUST_CHECK;
+/*
+ * So many records, up to revision upto inclusive, or until they have so many bytes; at least one, if there is one up to there.
+ * ST_COMPACTED: they are gone meanwhile; ST_CORRUPT, ST_IO.
+ */
+enum status mvcc_hash_step(struct mvcc *s, struct mvcc_hasher *h, mvcc_rev upto, unsigned records_max, size_t bytes_max) MUST_CHECK;
 static inline bool mvcc_hash_is_done(const struct mvcc_hasher *h)
 {
     return h->main > h->rev;

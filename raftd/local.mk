@@ -20,6 +20,7 @@ libnode_a_SOURCES = \
 	raftd/node/request.c \
 	raftd/node/snapshot.c raftd/node/snapshot.h raftd/node/snapshot_receive.c \
 	raftd/node/space.c \
+	raftd/node/read_ahead.c raftd/node/read_ahead.h \
 	raftd/node/stall.c \
 	raftd/node/storage.c \
 	raftd/node/transfer.c
@@ -30,8 +31,8 @@ libpeer_a_SOURCES = \
 	raftd/peer/peers.c raftd/peer/peers.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += test_alone test_compare test_kv test_codecs test_node test_node_leader
-TESTS += test_alone test_compare test_kv test_codecs test_node test_node_leader
+check_PROGRAMS += test_alone test_compare test_kv test_codecs test_node test_node_leader test_read_ahead
+TESTS += test_alone test_compare test_kv test_codecs test_node test_node_leader test_read_ahead
 node_test_libs = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 test_kv_SOURCES = tests/unit/test_kv.c tests/unit/check.h
 test_kv_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
@@ -42,6 +43,9 @@ test_codecs_LDADD = $(node_test_libs)
 one_node = tests/unit/one_node.c tests/unit/one_node.h tests/unit/check.h tests/unit/memory_disk.c tests/unit/memory_disk.h
 test_node_SOURCES = tests/unit/test_node.c $(one_node)
 test_alone_SOURCES = tests/unit/test_alone.c $(one_node)
+test_read_ahead_SOURCES = tests/unit/test_read_ahead.c $(one_node)
+test_read_ahead_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+test_read_ahead_LDADD = $(node_test_libs)
 test_compare_SOURCES = tests/unit/test_compare.c $(one_node)
 test_compare_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 test_compare_LDADD = $(node_test_libs)

@@ -2,38 +2,48 @@
 /*
  * Maintenance.Hash and HashKV: what a replica holds, as one number. Made in slices, one of one request in a round, in turn: the
  * largest store holds up nobody else by more than a slice. The store is asked for anew each time, for a snapshot may replace it.
+ * What is not in memory is read ahead (node/read_ahead.h); whose turn it is waits for that, and the others with it.
  */
 #include <stdlib.h>
 
 #include "common/mem.h"
 #include "raftd/api/internal.h"
+#include "raftd/node/read_ahead.h"
 
 struct hashing {
     struct api_pending pending;
     struct grpc_call *call;
     struct mvcc_hasher hasher;
+    struct read_ahead ahead;
     mvcc_rev header_rev, compact_rev; /* when it began */
     bool plain;                       /* Hash: an answer of the number alone */
     TAILQ_ENTRY(hashing) link;
 };
-
-static void hashing_free(struct api *a, struct hashing *x)
-{
-    TAILQ_REMOVE(&a->hashings, x, link);
-    a->hashing_count--;
-    free(x);
-}
-
-static void hashing_cancel(struct api *a, struct api_pending *p)
-{
-    hashing_free(a, (struct hashing *)p);
-}
 
 /* In the next round: a timer that is due already would fire in this one. */
 static void go_on_soon(struct api *a)
 {
     if (!TAILQ_EMPTY(&a->hashings))
         loop_timer_set(a->loop, &a->next_hash_slice, loop_now_ns(a->loop) + 1);
+}
+
+static void on_read(void *arg)
+{
+    go_on_soon(arg);
+}
+
+static void hashing_free(struct api *a, struct hashing *x)
+{
+    TAILQ_REMOVE(&a->hashings, x, link);
+    a->hashing_count--;
+    read_ahead_fini(&x->ahead);
+    free(x);
+    go_on_soon(a); /* the others may have waited for what this one was reading */
+}
+
+static void hashing_cancel(struct api *a, struct api_pending *p)
+{
+    hashing_free(a, (struct hashing *)p);
 }
 
 static void answer(struct api *a, const struct hashing *x)
@@ -71,16 +81,19 @@ static void on_next_slice(void *arg)
     struct api *a = arg;
     struct hashing *x = TAILQ_FIRST(&a->hashings);
     enum status st;
+    mvcc_rev upto;
 
     if (!x)
         return; /* the last one was canceled meanwhile */
-    st = mvcc_hash_step(node_store(a->node), &x->hasher, HASH_SLICE_RECORDS, HASH_SLICE_BYTES);
+    if (!read_ahead_is_there(a->node, &x->ahead, x->hasher.main, &upto))
+        return;
+    st = mvcc_hash_step(node_store(a->node), &x->hasher, upto, HASH_SLICE_RECORDS, HASH_SLICE_BYTES);
     if (st != ST_OK || mvcc_hash_is_done(&x->hasher)) {
         hashing_end(a, x, st);
-    } else {
-        TAILQ_REMOVE(&a->hashings, x, link);
-        TAILQ_INSERT_TAIL(&a->hashings, x, link);
+        return;
     }
+    TAILQ_REMOVE(&a->hashings, x, link);
+    TAILQ_INSERT_TAIL(&a->hashings, x, link);
     go_on_soon(a);
 }
 
@@ -99,6 +112,8 @@ static void begin(struct api *a, struct grpc_call *call, mvcc_rev rev, bool plai
     x->pending.cancel_fn = hashing_cancel;
     x->call = call;
     x->hasher = hasher;
+    x->ahead.done_fn = on_read;
+    x->ahead.arg = a;
     x->header_rev = mvcc_revision(store);
     x->compact_rev = mvcc_compact_revision(store);
     x->plain = plain;

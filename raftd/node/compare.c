@@ -279,16 +279,21 @@ static void hash_a_slice(struct node *n)
 {
     struct hash_question *q = n->hashing ? NULL : next_question(n);
     enum status st = ST_OK;
+    mvcc_rev upto;
 
     if (q) {
+        n->hash_ahead.next = 0;
         n->hashing = q->rev;
         n->hasher_compact_rev = mvcc_compact_revision(n->options.store);
         st = mvcc_hash_begin(n->options.store, PLANTED(hash_of_now) ? 0 : q->rev, &n->hasher);
     }
     if (!n->hashing)
         return;
-    if (st == ST_OK && !mvcc_hash_is_done(&n->hasher))
-        st = mvcc_hash_step(n->options.store, &n->hasher, HASH_SLICE_RECORDS, HASH_SLICE_BYTES);
+    if (st == ST_OK && !mvcc_hash_is_done(&n->hasher)) {
+        if (!read_ahead_is_there(n, &n->hash_ahead, n->hasher.main, &upto))
+            return;
+        st = mvcc_hash_step(n->options.store, &n->hasher, upto, HASH_SLICE_RECORDS, HASH_SLICE_BYTES);
+    }
     if (st != ST_OK || mvcc_hash_is_done(&n->hasher))
         answer_all(n, st == ST_OK);
 }

@@ -11,6 +11,7 @@
 #include "proto/arena.h"
 #include "raftd/node/divergence.h"
 #include "raftd/node/node.h"
+#include "raftd/node/read_ahead.h"
 
 /* A write, a linearizable read, or a change of leader that a client waits for. */
 struct node_request {
@@ -110,6 +111,7 @@ struct node {
     struct hash_question questions[MEMBERS_MAX];
     mvcc_rev hashing; /* for all who ask for that revision; 0: nothing */
     struct mvcc_hasher hasher;
+    struct read_ahead hash_ahead;
     mvcc_rev hasher_compact_rev;
     int64_t next_slice_ns;
 

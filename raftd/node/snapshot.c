@@ -42,8 +42,7 @@ struct snapshot_sender {
     /* the stream */
     bool begun; /* the receiver has said from where on */
     struct mvcc_position at;
-    mvcc_rev read_ahead; /* records before this revision are in memory */
-    bool reading;
+    struct read_ahead ahead;
     uint64_t next, answered; /* chunks answered .. next - 1 are out, at chunks[number % SNAPSHOT_WINDOW] */
     struct sent_chunk chunks[SNAPSHOT_WINDOW];
     uint32_t crc;
@@ -63,6 +62,7 @@ static void sender_free(struct node *n, struct snapshot_sender *s)
     for (unsigned i = 0; i < SNAPSHOT_WINDOW; i++)
         buf_fini(&s->chunks[i].data);
     buf_fini(&s->state);
+    read_ahead_fini(&s->ahead);
     free(s);
 }
 
@@ -105,6 +105,8 @@ void snapshot_announced(struct node *n, raft_id to)
     s = mem_zero(sizeof *s);
     s->to = to;
     s->term = st.hard.term;
+    s->ahead.done_fn = n->options.work_fn;
+    s->ahead.arg = n->options.arg;
     TAILQ_INSERT_TAIL(&n->senders, s, link);
 }
 
@@ -174,59 +176,6 @@ static void sender_begin(struct node *n, struct snapshot_sender *s, mvcc_rev hel
         s->at = (struct mvcc_position){.main = held + 1};
 }
 
-/* ---- reading ahead: the loop must not wait for the disk ---- */
-
-struct read_ahead {
-    struct node_job job;
-    raft_id to;
-    uint64_t transfer;
-    mvcc_rev next;
-    char path[MVCC_FILE_BYTES];
-};
-
-static void run_read_ahead(struct node_job *job)
-{
-    mvcc_read_ahead(((struct read_ahead *)job)->path);
-}
-
-static void done_read_ahead(struct node *n, struct node_job *job)
-{
-    struct read_ahead *j = (struct read_ahead *)job;
-    struct snapshot_sender *s = sender_find(n, j->to);
-
-    if (!s || s->transfer != j->transfer)
-        return;
-    s->reading = false;
-    s->read_ahead = j->next;
-    n->options.work_fn(n->options.arg);
-}
-
-static void free_read_ahead(struct node *n, struct node_job *job)
-{
-    (void)n;
-    free(job);
-}
-
-/* Is what comes next in memory? */
-static bool sender_can_read(struct node *n, struct snapshot_sender *s)
-{
-    struct read_ahead *j;
-    char path[MVCC_FILE_BYTES];
-    mvcc_rev next;
-
-    if (s->reading || s->at.main < s->read_ahead || !mvcc_export_file(n->options.store, &s->at, path, &next))
-        return !s->reading;
-    j = mem_zero(sizeof *j);
-    j->job = (struct node_job){.run_fn = run_read_ahead, .done_fn = done_read_ahead, .free_fn = free_read_ahead};
-    j->to = s->to;
-    j->transfer = s->transfer;
-    j->next = next;
-    memcpy(j->path, path, sizeof path);
-    s->reading = true;
-    node_job_start(n, &j->job);
-    return false;
-}
-
 /* ---- the stream ---- */
 
 /* All records are out. Has the log gone too far meanwhile? */
@@ -257,12 +206,9 @@ static void sender_step(struct node *n, struct snapshot_sender *s)
         chunk_finish(n, s, SNAPSHOT_END);
         return;
     }
-    if (!sender_can_read(n, s))
+    if (!read_ahead_is_there(n, &s->ahead, s->at.main, &upto))
         return;
-    upto = s->revision;
-    if (s->at.main < s->read_ahead && s->read_ahead <= upto)
-        upto = s->read_ahead - 1; /* what follows was not read yet */
-    st = mvcc_export(n->options.store, &s->at, upto, n->options.snapshot_chunk_bytes, SNAPSHOT_CHUNK_RECORDS,
+    st = mvcc_export(n->options.store, &s->at, upto < s->revision ? upto : s->revision, n->options.snapshot_chunk_bytes, SNAPSHOT_CHUNK_RECORDS,
                      &c->data);
     if (st != ST_OK) {
         sender_fail(n, s, status_text(st)); /* ours to report; who needs it may get it from a healthier leader */

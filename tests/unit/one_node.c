@@ -21,6 +21,8 @@ bool force_new_cluster, open_fails;
 struct raft_message sent[SENT_MAX];
 unsigned sent_count, seals;
 struct mvcc_seal *seal;
+unsigned jobs;
+struct node_job *job;
 
 static void on_nothing(void *arg)
 {
@@ -39,6 +41,13 @@ static void on_seal(void *arg, struct mvcc_seal *s)
     (void)arg;
     seal = s;
     seals++;
+}
+
+static void on_job(void *arg, struct node_job *j)
+{
+    (void)arg;
+    job = j;
+    jobs++;
 }
 
 static void on_fail(void *arg, const char *text)
@@ -87,6 +96,7 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .work_fn = on_nothing,
                              .applied_fn = on_nothing,
                              .seal_fn = on_seal,
+                             .job_fn = on_job,
                              .fail_fn = on_fail,
                              .wall_ns_fn = wall_ns,
                              .now_ns_fn = clock_ns ? now : NULL};
@@ -119,7 +129,8 @@ int set_up(void **state)
     (void)state;
     assert_true(temp_dir_make(dir, sizeof dir, "node"));
     disk = memory_disk_new();
-    sent_count = seals = 0;
+    sent_count = seals = jobs = 0;
+    job = NULL;
     segment_bytes = 1 << 16;
     space_low_bytes = 0;
     corrupt_check_ns = 0;

@@ -24,6 +24,8 @@ extern struct node *node;
 extern struct raft_message sent[SENT_MAX]; /* without their entries */
 extern unsigned sent_count, seals;
 extern struct mvcc_seal *seal; /* the last one */
+extern unsigned jobs;
+extern struct node_job *job; /* likewise: the storage thread is the test */
 extern uint64_t segment_bytes, space_low_bytes; /* of members opened from now on; set_up: small segments, no reserve */
 
 extern int64_t corrupt_check_ns; /* the same; set_up: never */
