@@ -3,6 +3,8 @@
 #include "common/planted.h"
 #include "raft/internal.h"
 
+#define EARLY_TRIES_MAX 2 /* elections given up early in a row, until there is a leader */
+
 static void reset(struct raft *r, raft_term term)
 {
     if (r->term != term) {
@@ -44,8 +46,9 @@ void raft_become_follower(struct raft *r, raft_term term, raft_id leader)
 
 /*
  * Raft lets who lost an election wait for a whole election timeout, so that whoever won it is heard first. But who asks again for a
- * pre-vote disturbs nobody, and who was refused knows that it does not win; so these ask again sooner, and of two that took each
- * other's votes one does (gives_way): where some node reaches a quorum, a leader is there within four election timeouts.
+ * pre-vote disturbs nobody, and who was refused may well have lost; so these ask again sooner, and of two that took each
+ * other's votes one does (gives_way): where some node reaches a quorum, a leader is there within four election timeouts. Not for
+ * ever: of an election that is given up early, votes may be on their way, behind a slow disk.
  */
 static void ask_again_within(struct raft *r, unsigned ticks)
 {
@@ -173,8 +176,10 @@ void raft_on_vote_response(struct raft *r, const struct raft_message *m)
     source = r->role == RAFT_PRE_CANDIDATE ? raft_pull_source(r) : 0;
     gives_way = r->gives_way;
     decide(r, false);
-    if (m->reject && !gives_way)
+    if (m->reject && !gives_way && (r->role != RAFT_CANDIDATE || r->early_tries < EARLY_TRIES_MAX)) {
+        r->early_tries += r->role == RAFT_CANDIDATE;
         ask_again_within(r, (r->options.election_ticks + 1) / 2);
+    }
     if (source)
         raft_pull(r, source);
 }

@@ -161,6 +161,7 @@ struct raft {
     bool unfit; /* to lead */
     unsigned election_elapsed, heartbeat_elapsed; /* ticks */
     unsigned election_timeout;                    /* ticks, drawn anew each time */
+    unsigned early_tries;                         /* elections given up before their time, since a leader was there */
     bool gives_way;                               /* a candidate: another one of this term has the greater id, and may win */
     enum vote votes[RAFT_MEMBERS_MAX];         /* by slot of members, as progress is */
     struct progress progress[RAFT_MEMBERS_MAX];

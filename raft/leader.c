@@ -29,7 +29,7 @@ void raft_become_leader(struct raft *r)
     r->role = RAFT_LEADER;
     r->leader = r->options.id;
     r->led = r->term;
-    r->heartbeat_elapsed = r->election_elapsed = 0;
+    r->heartbeat_elapsed = r->election_elapsed = r->early_tries = 0;
     r->uncommitted_bytes = 0;
     r->pending_conf = raft_log_last(&r->log); /* there may be one among them */
     for (unsigned i = 0; i < r->members.count; i++) {

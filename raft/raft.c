@@ -125,7 +125,7 @@ static void on_leader_message(struct raft *r, const struct raft_message *m)
     if (r->role != RAFT_FOLLOWER)
         raft_become_follower(r, r->term, m->from);
     r->leader = m->from;
-    r->election_elapsed = 0;
+    r->election_elapsed = r->early_tries = 0;
     if (m->type == RAFT_MSG_APPEND)
         raft_on_append(r, m);
     else if (m->type == RAFT_MSG_HEARTBEAT)

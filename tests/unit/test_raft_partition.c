@@ -392,6 +392,46 @@ static void of_two_candidates_that_split_the_votes_the_greater_one_asks_again_fi
     }
 }
 
+/* What node 1 asked for in this tick: node 3 refuses it at once, and 2 grants it, votes and pre-votes, so many ticks later. */
+static void answer_late(unsigned now, unsigned late, struct raft_message *grants, unsigned *due)
+{
+    while (c.pool_count) {
+        struct raft_message m = c.pool[0], answer = {.from = m.to, .to = 1, .term = m.term, .type = m.type + 1};
+        cluster_drop(&c, 0);
+        if (m.from != 1 || (m.type != RAFT_MSG_VOTE && m.type != RAFT_MSG_PRE_VOTE))
+            continue;
+        if (m.to == 2) {
+            grants[now + late] = answer;
+            due[now + late] = true;
+        } else {
+            answer.reject = true;
+            answer.term -= m.type == RAFT_MSG_PRE_VOTE;
+            hear(answer, "");
+        }
+    }
+    if (due[now])
+        hear(grants[now], "");
+}
+
+/* A member that lost its log refuses all, always; the other's disk is slow. Who gives its elections up too early is never elected. */
+static void a_vote_behind_a_slow_disk_is_waited_for(void **state)
+{
+    (void)state;
+    for (unsigned late = 1; late < TIMEOUT; late++)
+        for (uint64_t seed = 1; seed <= 20; seed++) {
+            struct raft_message grants[12 * TIMEOUT] = {{0}};
+            unsigned now = 0, due[12 * TIMEOUT] = {0};
+            cluster_init(&c, 3, seed);
+            for (; !leads(0); now++) {
+                assert_true(now < 10 * TIMEOUT);
+                cluster_tick(&c, 0);
+                cluster_run(&c, 0, true);
+                answer_late(now, late, grants, due);
+            }
+            cluster_fini(&c);
+        }
+}
+
 static bool somebody_reaches_a_quorum(void)
 {
     for (unsigned i = 0; i < c.n; i++) {
@@ -442,6 +482,7 @@ int main(void)
         cmocka_unit_test(who_replaces_what_it_told_a_leader_enters_a_later_term),
         cmocka_unit_test(in_a_chain_one_leads_and_leadership_does_not_go_to_and_fro),
         cmocka_unit_test(of_two_candidates_that_split_the_votes_the_greater_one_asks_again_first),
+        cmocka_unit_test(a_vote_behind_a_slow_disk_is_waited_for),
         cmocka_unit_test(any_partition_in_which_somebody_reaches_a_quorum_has_a_leader),
     };
 
