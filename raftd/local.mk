@@ -73,7 +73,8 @@ raftd_raftd_SOURCES = \
 	raftd/small_file.c raftd/small_file.h \
 	raftd/storage.c raftd/storage.h \
 	raftd/storage_thread.c raftd/storage_thread.h \
-	raftd/voters.c raftd/voters.h
+	raftd/voters.c raftd/voters.h \
+	raftd/voters_keeper.c raftd/voters_keeper.h
 raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a \
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 

@@ -27,9 +27,9 @@
 #include "raftd/roster.h"
 #include "raftd/storage.h"
 #include "raftd/storage_thread.h"
+#include "raftd/voters_keeper.h"
 
 #define STOP_NS NS_PER_S /* for calls under way, once asked to stop */
-#define VOTERS_RETRY_NS NS_PER_S
 #define STALL_REPORT_NS (60 * NS_PER_S)
 #define STALL_WORTH_A_LINE_NS (100 * NS_PER_MS)
 
@@ -48,11 +48,12 @@ struct server {
     struct grpc_server *grpc;
     struct storage_thread *storage;
     struct node_work work;
+    struct voters_keeper voters;
     struct listener *listeners[2 * CONF_URLS_MAX];
     unsigned listener_count;
     struct loop_wake *wal_wake;
     struct loop_task run;
-    struct loop_timer tick, stall, stop, end, voters;
+    struct loop_timer tick, stall, stop, end;
     bool ending; /* no member any more */
     int exit_status;
     struct loop_signal *term, *interrupt;
@@ -124,25 +125,12 @@ static void node_damaged_fn(void *arg)
     fail(s, "a record of the store is damaged, and the program cannot be started again");
 }
 
-/* Here and not on the storage thread: nothing may be done by fewer voters before it is durable, and changes of the members are rare. */
-static void keep_voters(void *arg)
-{
-    struct server *s = arg;
-    struct error error;
-    enum status st = voters_save(&s->dir.voters, s->dir.member_fd, &error);
-
-    if (st == ST_NO_SPACE)
-        loop_timer_set(s->loop, &s->voters, loop_now_ns(s->loop) + VOTERS_RETRY_NS);
-    else if (st != ST_OK)
-        fail(s, error.text);
-}
-
 static void node_voters_fn(void *arg, raft_index index, unsigned count)
 {
     struct server *s = arg;
 
     voters_note(&s->dir.voters, index, count);
-    keep_voters(s);
+    voters_keeper_save(&s->voters);
 }
 
 static int64_t wall_clock(void *arg)
@@ -473,9 +461,15 @@ static enum status open_storage(struct server *s, struct error *ret_error)
     s->store = s->files.store;
     if (st != ST_OK)
         return st;
-    keep_voters(s); /* what the store told */
     s->wal_wake = loop_wake_new(s->loop, on_wal, s);
     s->storage = storage_thread_start(s->loop);
+    s->voters = (struct voters_keeper){.loop = s->loop,
+                                       .storage = s->storage,
+                                       .voters = &s->dir.voters,
+                                       .dir_fd = s->dir.member_fd,
+                                       .fail_fn = fail,
+                                       .arg = s};
+    voters_keeper_start(&s->voters); /* with what the store told */
     s->work = (struct node_work){.storage = s->storage, .done_fn = on_work_done, .arg = s};
     return ST_OK;
 }
@@ -611,7 +605,6 @@ static void start_timers(struct server *s)
     loop_timer_init(&s->stall, on_stall_time, s);
     loop_timer_init(&s->stop, on_no_clients, s);
     loop_timer_init(&s->end, on_no_clients, s);
-    loop_timer_init(&s->voters, keep_voters, s);
 }
 
 /* A member of a new cluster, or one that was added to another. */
@@ -736,7 +729,7 @@ void server_close(struct server *s)
     loop_timer_cancel(s->loop, &s->stall);
     loop_timer_cancel(s->loop, &s->stop);
     loop_timer_cancel(s->loop, &s->end);
-    loop_timer_cancel(s->loop, &s->voters);
+    voters_keeper_stop(&s->voters);
     loop_task_cancel(s->loop, &s->run);
     storage_thread_stop(s->storage);
     /* The log first: what was proposed is written; then those who wait are told that the outcome is open. */

@@ -3,9 +3,9 @@
  * How many voters the cluster had when this member last applied a change of it. Damage heals where others can give back what was lost, and
  * this must be known when neither store nor log can be read: so it is kept beside them. Of a joint configuration the smaller half counts.
  *
- * A full disk ends nobody: the number in memory is right, and writing it is tried again. If the process ends before there is space, and
- * the next start finds damage, that start counts the voters of before: one of three that is alone now sets the damaged files aside
- * (they are kept), waits for others and leads nobody; one of two that are three now refuses.
+ * The number in memory is right, and is written beside everything else (voters_keeper.h); a full disk ends nobody. If the process ends
+ * before it is written, and the next start finds damage, that start counts the voters of before: one of three that is alone now sets the
+ * damaged files aside (they are kept), waits for others and leads nobody; one of two that are three now refuses.
  *
  *     DIR/member/voters    8 magic "RFTVOTRS", 4 format, 4 CRC-32C of what follows, 8 applied index, 8 count; little-endian
  */

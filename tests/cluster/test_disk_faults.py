@@ -17,6 +17,7 @@ import time
 import disks
 import h2c
 import kv
+import members
 import pytest
 import servers
 from conftest import rounds
@@ -209,6 +210,21 @@ def test_calls_that_find_the_disk_full_end_nothing(traced):
         traced.inject = None
         traced.stop()
         shutil.rmtree(traced.data_dir)
+
+
+def test_the_loop_waits_for_no_disk(traced):
+    """Whatever is asked: a sync takes as long as the disk likes, and heartbeats must go on."""
+    traced.watched = ("fsync", "fdatasync", "sync_file_range", "syncfs")
+    traced.start()
+    at_start = len(traced.trace())
+    assert write_until_it_ends(traced, 0, WRITES) == WRITES  # with some segments
+    members.remove(traced, members.insist(members.add, traced, "http://127.0.0.1:1", True))
+    members.insist(members.add, traced, "http://127.0.0.1:2")  # voters are two now, and that is written down
+    members.wait_until(lambda: "member/voters" in traced.trace()[at_start:], "the number of voters is stored")
+    syncs = [line for line in traced.trace()[at_start:].splitlines() if "sync(" in line]
+    assert syncs, "nothing was synced: this shows nothing"
+    loops = [line for line in syncs if line.startswith(f"{traced.pid} ")]
+    assert not loops, loops[:5]
 
 
 def test_the_power_is_cut_again_and_again(raftd, tmp_path):
