@@ -8,37 +8,82 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Digits, perhaps a fraction, and a unit; again and again. 0 needs no unit. No signs. */
+bool options_parse_bool(struct slice text, bool *ret_value)
+{
+    static const struct {
+        const char *text;
+        bool value;
+    } words[] = {{"1", true}, {"t", true}, {"T", true}, {"true", true}, {"True", true}, {"TRUE", true},
+                 {"0", false}, {"f", false}, {"F", false}, {"false", false}, {"False", false}, {"FALSE", false}};
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (slice_equal(text, slice_of_text(words[i].text))) {
+            *ret_value = words[i].value;
+            return true;
+        }
+    return false;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Digits, perhaps a fraction: whole + part / scale. *text moves behind it. */
+static bool parse_decimal(const char **text, int64_t *ret_whole, double *ret_part, double *ret_scale)
+{
+    unsigned digits = 0;
+    const char *p = *text;
+
+    *ret_whole = 0;
+    *ret_part = 0;
+    *ret_scale = 1;
+    for (; is_digit(*p); p++, digits++)
+        if (__builtin_mul_overflow(*ret_whole, 10, ret_whole) || __builtin_add_overflow(*ret_whole, *p - '0', ret_whole))
+            return false;
+    if (*p == '.')
+        for (p++; is_digit(*p); p++, digits++)
+            if (*ret_scale < 1e15) { /* what follows is less than a nanosecond of anything */
+                *ret_part = *ret_part * 10 + (*p - '0');
+                *ret_scale *= 10;
+            }
+    *text = p;
+    return digits > 0;
+}
+
+/* As Go's: a sign, and then a number and a unit, again and again. 0 needs no unit. */
 static bool parse_duration(const char *text, int64_t *ret_ns)
 {
     static const struct {
         const char *name;
-        double ns;
-    } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
-    double sum = 0;
+        int64_t ns;
+    } units[] = {{"ns", 1}, {"us", 1000}, {"\u00b5s", 1000}, {"\u03bcs", 1000}, {"ms", 1000000},
+                 {"s", 1000000000}, {"m", 60000000000}, {"h", 3600000000000}};
+    const unsigned count = sizeof units / sizeof *units;
+    bool is_negative = *text == '-';
+    int64_t sum = 0, whole;
+    double part, scale;
 
+    text += *text == '-' || *text == '+';
     if (!strcmp(text, "0")) {
         *ret_ns = 0;
         return true;
     }
     do {
-        size_t digits = strspn(text, "0123456789."), unit = 0, len;
-        char number[32];
-        if (!digits || digits >= sizeof number || strspn(text, ".") == digits || strchr(text, '.') != strrchr(text, '.'))
+        unsigned i = 0;
+        size_t len;
+        if (!parse_decimal(&text, &whole, &part, &scale))
             return false;
-        memcpy(number, text, digits);
-        number[digits] = 0;
-        text += digits;
-        len = strspn(text, "nusmh");
-        while (unit < 6 && (strlen(units[unit].name) != len || memcmp(units[unit].name, text, len)))
-            unit++;
-        if (unit == 6)
+        len = strcspn(text, ".0123456789");
+        while (i < count && (strlen(units[i].name) != len || memcmp(units[i].name, text, len)))
+            i++;
+        if (i == count || __builtin_mul_overflow(whole, units[i].ns, &whole) || __builtin_add_overflow(sum, whole, &sum) ||
+            __builtin_add_overflow(sum, (int64_t)(part * ((double)units[i].ns / scale)), &sum))
             return false;
-        sum += strtod(number, NULL) * units[unit].ns;
         text += len;
-    } while (*text && sum < 9e18);
-    *ret_ns = (int64_t)sum;
-    return sum < 9e18;
+    } while (*text);
+    *ret_ns = is_negative ? -sum : sum;
+    return true;
 }
 
 static enum status option_set(const struct option_row *row, void *conf, const char *value,
@@ -53,11 +98,7 @@ static enum status option_set(const struct option_row *row, void *conf, const ch
         memcpy(field, &value, sizeof value);
         return ST_OK;
     case OPTION_BOOL:
-        if (strcmp(value, "true") == 0 || strcmp(value, "1") == 0)
-            *(bool *)(void *)field = true;
-        else if (strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
-            *(bool *)(void *)field = false;
-        else
+        if (!options_parse_bool(slice_of_text(value), (bool *)(void *)field))
             return error_set(ret_error, ST_BAD_ARGUMENT, "%s --%s: \"%s\" is neither true nor false",
                              where, row->name, value);
         return ST_OK;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/slice.h"
 
 enum option_kind { OPTION_TEXT, OPTION_NUMBER, OPTION_BOOL, OPTION_DURATION };
 
@@ -41,6 +42,9 @@ enum status options_parse(const struct option_table *table, void *conf, int argc
 
 /* "  --name (default)   help" for every row, on standard output. */
 void options_print_help(const struct option_table *table);
+
+/* What Go takes for a bool: true, True, TRUE, t, T, 1, and false the same way. */
+bool options_parse_bool(struct slice text, bool *ret_value);
 
 /* Was the option of this name given, by flag or environment? For rules such as "A needs B". */
 bool options_given(const struct option_table *table, int argc, char **argv, const char *name);

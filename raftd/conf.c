@@ -48,7 +48,7 @@ static const struct option_row rows[] = {
     {"experimental-corrupt-check-time", OPTION_DURATION, offsetof(struct conf_flags, corrupt_check_ns), NULL, 0, INT64_MAX, "the name of --corrupt-check-time in older versions of etcd"},
     {"initial-corrupt-check", OPTION_BOOL, offsetof(struct conf_flags, initial_corrupt_check), "false", 0, 0, "compare what is stored with the other members' before serving clients"},
     {"experimental-initial-corrupt-check", OPTION_BOOL, offsetof(struct conf_flags, initial_corrupt_check), NULL, 0, 0, "the name of --initial-corrupt-check in older versions of etcd"},
-    TEXT("feature-gates", feature_gates, "", "InitialCorruptCheck=true: the name of --initial-corrupt-check in newer versions of etcd"),
+    TEXT("feature-gates", feature_gates, "", "NAME=BOOL of etcd's, with commas; InitialCorruptCheck is the name of --initial-corrupt-check in newer versions, others change nothing"),
     TEXT("log-level", log_level, "info", "error, warn, notice, info or debug"),
     {"version", OPTION_BOOL, offsetof(struct conf_flags, version), "false", 0, 0, "print the version and exit"},
     {"help", OPTION_BOOL, offsetof(struct conf_flags, help), "false", 0, 0, "print this and exit"},
@@ -272,23 +272,29 @@ static enum status check_rules(const struct conf *c, int argc, char **argv, stru
     return ST_OK;
 }
 
-/* etcd's NAME=true,NAME=false: those that mean something here. */
-static enum status parse_gates(struct conf_flags *f, struct error *ret_error)
+/* etcd's NAME=BOOL,NAME=BOOL: of each name that it knows the last. Most mean nothing here, which is no reason not to start. */
+static enum status parse_gates(struct conf *c, struct error *ret_error)
 {
-    static const struct {
-        const char *text;
-        bool on;
-    } known[] = {{"InitialCorruptCheck=true", true}, {"InitialCorruptCheck=false", false}};
-    const unsigned count = sizeof known / sizeof *known;
+    static const char *const ignored[] = {"StopGRPCServiceOnDefrag", "CompactHashCheck", "TxnModeWriteWithSharedBuffer", "LeaseCheckpoint",
+                                          "LeaseCheckpointPersist", "SetMemberLocalAddr", "FastLeaseKeepAlive", "PriorityRequest"};
+    const unsigned count = sizeof ignored / sizeof *ignored;
 
-    for (const char *word = f->feature_gates; *word; word += strcspn(word, ","), word += *word == ',') {
-        size_t len = strcspn(word, ",");
+    _Static_assert(sizeof ignored / sizeof *ignored <= CONF_IGNORED_GATES_MAX, "room for all of them");
+    for (const char *word = c->flags.feature_gates; *word; word += strcspn(word, ","), word += *word == ',') {
+        size_t len = strcspn(word, ","), name_len = strcspn(word, "=,");
+        struct slice name = slice_of(word, name_len);
+        bool is_ours = slice_equal(name, slice_of_text("InitialCorruptCheck")), value;
         unsigned i = 0;
-        while (i < count && (strlen(known[i].text) != len || memcmp(known[i].text, word, len)))
+        while (i < count && !slice_equal(name, slice_of_text(ignored[i])))
             i++;
-        if (i == count)
-            return error_set(ret_error, ST_BAD_ARGUMENT, "--feature-gates: \"%.*s\" is not InitialCorruptCheck=true or =false", (int)len, word);
-        f->initial_corrupt_check = known[i].on;
+        if (i == count && !is_ours)
+            return error_set(ret_error, ST_BAD_ARGUMENT, "--feature-gates: etcd has no gate \"%.*s\"", (int)name_len, word);
+        if (name_len == len || !options_parse_bool(slice_of(word + name_len + 1, len - name_len - 1), &value))
+            return error_set(ret_error, ST_BAD_ARGUMENT, "--feature-gates: \"%.*s\" is neither =true nor =false", (int)len, word);
+        if (is_ours)
+            c->flags.initial_corrupt_check = value;
+        else
+            c->ignored_gates[i] = ignored[i];
     }
     return ST_OK;
 }
@@ -305,7 +311,7 @@ enum status conf_parse(struct conf *c, int argc, char **argv, char **envp, struc
         return st;
     st = check_rules(c, argc, argv, ret_error);
     if (st == ST_OK)
-        st = parse_gates(f, ret_error);
+        st = parse_gates(c, ret_error);
     c->join = strcmp(f->initial_cluster_state, "existing") == 0;
     if (st == ST_OK)
         st = parse_urls("listen-client-urls", f->listen_client_urls, URL_LISTENED, &c->listen_client, ret_error);

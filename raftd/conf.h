@@ -11,6 +11,7 @@
 #include "raftd/node/members.h"
 
 #define CONF_URLS_MAX MEMBER_URLS_MAX
+#define CONF_IGNORED_GATES_MAX 8
 
 struct conf_flags {
     const char *name, *data_dir;
@@ -39,6 +40,7 @@ struct conf {
     /* By the flags; a data directory that exists knows better, and so does a cluster that is joined. Ids are etcd's. */
     uint64_t cluster_id, member_id;
     struct members initial;
+    const char *ignored_gates[CONF_IGNORED_GATES_MAX]; /* names in --feature-gates that change nothing here; NULL between them */
     bool join; /* --initial-cluster-state existing */
 };
 

@@ -33,6 +33,9 @@ int main(int argc, char **argv)
         st = error_set(&error, ST_BAD_ARGUMENT, "--log-level: \"%s\" is no level", conf.flags.log_level);
     if (st == ST_OK) {
         log_set_level(level);
+        for (unsigned i = 0; i < CONF_IGNORED_GATES_MAX; i++)
+            if (conf.ignored_gates[i])
+                log_warning("server", "--feature-gates: %s changes nothing here, proceeding", conf.ignored_gates[i]);
         st = server_open(&conf, &server, &error);
     }
     if (st != ST_OK) {

@@ -41,9 +41,10 @@ BAD_FLAGS = [
     (["--initial-cluster", "default=http://127.0.0.1:1"], "--initial-advertise-peer-urls"),
     (["--initial-cluster", f"default={PEER},n1=https://127.0.0.1:1"], "--initial-cluster: n1: https://127.0.0.1:1"),
     (["--corrupt-check-time", "5"], '--corrupt-check-time: "5" is no duration such as 90s or 1h30m'),
-    (["--corrupt-check-time", "-1s"], '--corrupt-check-time: "-1s"'),
-    (["--feature-gates", "InitialCorruptCheck=true,PriorityRequest=true"], '--feature-gates: "PriorityRequest=true"'),
-    (["--feature-gates", "InitialCorruptCheck"], '--feature-gates: "InitialCorruptCheck"'),
+    (["--corrupt-check-time", "-1s"], "--corrupt-check-time: -1s is too short"),
+    (["--feature-gates", "PriorityRequest=true,Frobnicate=true"], '--feature-gates: etcd has no gate "Frobnicate"'),
+    (["--feature-gates", "InitialCorruptCheck"], '--feature-gates: "InitialCorruptCheck" is neither'),
+    (["--feature-gates", "LeaseCheckpoint=perhaps"], '--feature-gates: "LeaseCheckpoint=perhaps" is neither'),
     (["--initial-cluster-state", "old"], '--initial-cluster-state: "old"'),
 ]
 
@@ -74,6 +75,16 @@ def test_bad_environment(raftd, tmp_path):
 def test_environment_is_heard(raftd, tmp_path):
     line = refused([raftd], tmp_path, {"ETCD_INITIAL_CLUSTER": f"n1={PEER}", "ETCD_NAME": "n2"})
     assert "there is no member named n2" in line
+
+
+def test_gates_of_etcd_that_mean_nothing_here_are_told(raftd, tmp_path):
+    """Flags of a cluster that is to be replaced."""
+    gates = "StopGRPCServiceOnDefrag=false,CompactHashCheck=true,TxnModeWriteWithSharedBuffer=T,LeaseCheckpoint=1,LeaseCheckpointPersist=TRUE"
+    gates += ",SetMemberLocalAddr=0,FastLeaseKeepAlive=true,InitialCorruptCheck=true,PriorityRequest=true,CompactHashCheck=true"
+    with servers.Node(raftd, tmp_path, flags=["--feature-gates", gates, "--corrupt-check-time=1.5h2.5m"]) as node:
+        node.stop()
+        told = re.findall(r"--feature-gates: (\w+) changes nothing here", node.log_path.read_text())
+    assert sorted(told) == sorted(set(re.findall(r"(\w+)=", gates)) - {"InitialCorruptCheck"})
 
 
 def test_several_peer_urls_of_a_lone_member(raftd, tmp_path):

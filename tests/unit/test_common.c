@@ -211,6 +211,11 @@ static void options_are_spelled_as_etcds(void **state)
     assert_true(c.number == 9 && c.flag);
     assert_int_equal(parse(&c, "--flag=false", "--data-dir=", NULL), ST_OK);
     assert_true(!c.flag && !*c.text);
+    assert_int_equal(parse(&c, "--flag=T", NULL, NULL), ST_OK);
+    assert_true(c.flag);
+    assert_int_equal(parse(&c, "--flag=FALSE", NULL, NULL), ST_OK);
+    assert_true(!c.flag);
+    assert_int_equal(parse(&c, "--flag=tRUE", NULL, NULL), ST_BAD_ARGUMENT);
     assert_int_equal(parse(&c, NULL, NULL, "TEST_DATA_DIR=env"), ST_OK);
     assert_string_equal(c.text, "env");
     assert_int_equal(parse(&c, NULL, NULL, "TEST_OTHER=x"), ST_OK);
@@ -226,9 +231,12 @@ static void durations_are_spelled_as_gos(void **state)
         const char *text;
         int64_t ns;
     } good[] = {{"--span=0", 0}, {"--span=0s", 0}, {"--span=90s", 90000000000}, {"--span=1h30m", 5400000000000},
-                {"--span=1.5s", 1500000000}, {"--span=250ms", 250000000}, {"--span=.5us", 500}, {"--span=2h0m1s5ns", 7201000000005}};
-    static const char *const bad[] = {"--span=", "--span=5", "--span=s", "--span=-1s", "--span=1 s", "--span=1.2.3s", "--span=.s",
-                                      "--span=1d", "--span=1sm", "--span=2000000h", "--span=99999999999999999999999999999999999s"};
+                {"--span=1.5s", 1500000000}, {"--span=250ms", 250000000}, {"--span=.5us", 500}, {"--span=2h0m1s5ns", 7201000000005},
+                {"--span=1.5h2.5m", 5550000000000}, {"--span=1m.5s", 60500000000}, {"--span=1.s", 1000000000}, {"--span=+5s", 5000000000},
+                {"--span=+0", 0}, {"--span=-0", 0}, {"--span=-0s", 0}, {"--span=1\u00b5s", 1000}, {"--span=2.5\u03bcs", 2500},
+                {"--span=0.29us", 290}, {"--span=0.000000000000000000000000000001s", 0}, {"--span=1281023h53m38.427387903s", INT64_MAX / 2}};
+    static const char *const bad[] = {"--span=", "--span=5", "--span=s", "--span=-1s", "--span=1 s", "--span=+-1s", "--span=++1s", "--span=+", "--span=-", "--span=1.5", "--span=1h5", "--span=.", "--span=1\xb5s", "--span=1.2.3s", "--span=.s",
+                                      "--span=1d", "--span=1sm", "--span=2000000h", "--span=3000000h", "--span=2562047h1562047h", "--span=9223372036854775808ns", "--span=9223372036s9223372036s", "--span=99999999999999999999999999999999999s"};
     struct conf c;
 
     (void)state;
