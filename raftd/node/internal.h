@@ -89,6 +89,8 @@ struct node {
     bool is_short;                  /* of space: space.c */
     bool alarm_asked;               /* a proposal to raise or end the alarm is under way */
     unsigned next_leader;           /* a full leader tried to give the lead to this one */
+    raft_id heir;                   /* the lead is offered to this one; 0: to nobody */
+    unsigned heirless_ticks;        /* before it is offered again */
     int64_t space_retry_at_ns;
     raft_index sealed_index; /* in a durable checkpoint */
     raft_term sealed_term;

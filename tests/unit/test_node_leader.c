@@ -550,6 +550,40 @@ static void a_leader_without_space_gives_the_lead_to_one_that_can_take_it(void *
     close_node();
 }
 
+/* It answers heartbeats, and neither refuses the lead nor takes it. Whoever writes here waits meanwhile. */
+static void an_heir_that_lets_time_pass_holds_up_nobody_for_good(void **state)
+{
+    raft_index last;
+    int64_t rest = 0;
+    struct wish w;
+
+    (void)state;
+    segment_bytes = 4 << 20;
+    space_low_bytes = 1 << 20;
+    open_node(3, UINT64_MAX, false);
+    lead();
+    memory_disk_set_size(disk, 4 << 20);
+    while (!status().transferee) {
+        pass(10);
+        answer(RAFT_MSG_APPEND_RESPONSE, 2, 1, status().last);
+        answer(RAFT_MSG_APPEND_RESPONSE, 3, 1, status().last);
+    }
+    last = status().last;
+    w = (struct wish){0};
+    assert_int_equal(node_propose(node, COMMAND_DELETE_RANGE, slice_of("\x0a\x01k", 3), now + NS_PER_S, on_done, &w, NULL), ST_OK);
+    for (int i = 0; i < 40; i++) { /* ticks; a timeout is 10 of them */
+        pass(10);
+        answer(RAFT_MSG_HEARTBEAT_RESPONSE, 2, 1, 0);
+        answer(RAFT_MSG_HEARTBEAT_RESPONSE, 3, 1, 0);
+        rest += !status().transferee;
+    }
+    assert_in_range(rest, 10, 25);
+    assert_true(status().last > last);
+    answer(RAFT_MSG_APPEND_RESPONSE, 2, 1, status().last);
+    assert_true(w.ended == 1 && w.status == ST_OK);
+    close_node();
+}
+
 /* ---- changes of members that others ask for ---- */
 
 /* Whoever asked is waiting for it; no deadline is to tell what is known at once. */
@@ -602,6 +636,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(too_far_ahead_of_what_is_applied_no_more_is_taken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_requests_wait_than_may, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_bytes_wait_for_a_leader_than_may, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_heir_that_lets_time_pass_holds_up_nobody_for_good, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_leader_short_of_space_tells_why_it_takes_no_change, set_up, tear_down),
     };
 
