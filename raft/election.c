@@ -33,7 +33,7 @@ static void reset(struct raft *r, raft_term term)
  */
 bool raft_is_recovering(const struct raft *r)
 {
-    return r->options.lost_term && raft_log_last_term(&r->log) <= r->options.lost_term;
+    return !PLANTED(lost_log_votes) && r->options.lost_term && raft_log_last_term(&r->log) <= r->options.lost_term;
 }
 
 void raft_become_follower(struct raft *r, raft_term term, raft_id leader)

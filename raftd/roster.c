@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/planted.h"
 #include "raftd/met.h"
 
 #define REMOVED_DELAY_NS NS_PER_S /* etcd: what is on its way to the others gets there */
@@ -102,6 +103,8 @@ enum peer_verdict roster_judge(struct roster *r, uint64_t member_id, uint64_t in
 
     if (members_is_removed(members, member_id))
         return PEER_REMOVED;
+    if (PLANTED(wiped_is_welcome))
+        return PEER_WELCOME;
     if (m && m->incarnation && m->incarnation != incarnation)
         return PEER_OTHER_INCARNATION;
     /* Also of those whose record says it: after a start the record may be in the log only, and not applied before there is a leader. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "common/mem.h"
+#include "common/planted.h"
 #include "raftd/node/membership.h"
 
 /* What stands behind what is known to be committed. */
@@ -109,7 +110,8 @@ static enum status decree_all(struct decree *d, size_t kept, struct error *ret_e
 enum status alone_decree(struct node *n, struct raft_options *o, struct raft_entry ***entries, size_t *count, size_t *ret_from,
                          struct error *ret_error)
 {
-    size_t committed = (size_t)(o->hard.commit - o->snapshot_index), kept = committed < *count ? committed : *count;
+    size_t committed = (size_t)(o->hard.commit - o->snapshot_index);
+    size_t kept = committed < *count && !PLANTED(alone_keeps_tail) ? committed : *count;
     struct decree d = {.o = o, .entries = *entries, .count = *count, .cap = *count, .term = o->hard.term};
     struct buf state = {0};
     enum status st;

@@ -193,7 +193,7 @@ static bool is_torn_tail(struct wal_segment *seg, struct slice bytes)
         if (wal_record_head_at(bytes, seg->header.identity, at, &rec) != ST_OK)
             continue;
         if (rec.group > seg->end && wal_record_at(bytes, seg->header.identity, at, &rec) == ST_OK)
-            return false;
+            return PLANTED(torn_tail_always);
         if (at + rec.size > seg->torn_end)
             seg->torn_end = at + rec.size;
     }

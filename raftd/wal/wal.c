@@ -292,7 +292,7 @@ static enum status promise_anew(struct wal *w, struct error *ret_error)
 
     w->promise.sequence++;
     w->promise.lost_term = w->promise.term;
-    w->promise.term++;
+    w->promise.term += PLANTED(lost_log_keeps_term) ? 0 : 1;
     w->promise.vote = 0;
     error = wal_promise_open(o->disk, o->cluster_id, o->member_id, &w->promise, &f);
     if (!error)

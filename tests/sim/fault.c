@@ -255,7 +255,8 @@ static bool may_go_on_alone(struct run *run, const struct sim_member *m)
     if (run->alone || run->members.founders < 2 || !m->up || m->is_wiped || count_damaged(&run->members, NULL))
         return false;
     node_get_raft_status(m->node, &st);
-    return !st.recovering && members_look_up(node_members(m->node), m->number + 1);
+    /* What it knows to be committed and has not applied may remove it. */
+    return !st.recovering && st.applied == st.hard.commit && members_look_up(node_members(m->node), m->number + 1);
 }
 
 static void leave_alone(struct run *run, struct sim_member *m)

@@ -3,7 +3,7 @@
  * One run: whole members (raftd/node with raft, mvcc and the log, on disks in memory) in a world, clients that write and
  * read, and what goes wrong. Storms, in which much goes wrong at once, and calm weather, in which little does and hours pass
  * cheaply, alternate; between them everything heals and must come to rest with equal stores. In the end all members are
- * restarted, and what the clients saw must be true. The parts: client.c, fault.c; run.c joins them.
+ * restarted, and what the clients saw must be true. The parts: client.c, fault.c, aim.c; run.c joins them.
  */
 #ifndef TESTS_SIM_RUN_H
 #define TESTS_SIM_RUN_H
