@@ -158,7 +158,7 @@ struct raft {
     raft_term term;
     raft_id vote, leader;
     enum raft_role role;
-    bool unfit; /* to lead */
+    enum raft_fitness fitness;
     unsigned election_elapsed, heartbeat_elapsed; /* ticks */
     unsigned election_timeout;                    /* ticks, drawn anew each time */
     unsigned early_tries;                         /* elections given up before their time, since a leader was there */

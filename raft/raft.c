@@ -201,7 +201,7 @@ enum status raft_step(struct raft *r, const struct raft_message *m)
         return ST_OK;
     if (m->type == RAFT_MSG_PROPOSE || m->type == RAFT_MSG_READ_INDEX || m->type == RAFT_MSG_TRANSFER_LEADER)
         return on_request(r, m);
-    if (r->unfit && m->type == RAFT_MSG_PRE_VOTE)
+    if (r->fitness == RAFT_UNFIT && m->type == RAFT_MSG_PRE_VOTE)
         return ST_OK; /* a vote itself needs no refusal: it leaves when it is durable */
     if (m->term > r->term && !enter_newer_term(r, m))
         return ST_OK;
@@ -316,10 +316,10 @@ void raft_step_down(struct raft *r)
         raft_become_follower(r, r->term, 0);
 }
 
-void raft_set_unfit(struct raft *r, bool unfit)
+void raft_set_fitness(struct raft *r, enum raft_fitness fitness)
 {
-    r->unfit = unfit;
-    if (unfit && (r->role == RAFT_PRE_CANDIDATE || r->role == RAFT_CANDIDATE))
+    r->fitness = fitness;
+    if (fitness != RAFT_FIT && (r->role == RAFT_PRE_CANDIDATE || r->role == RAFT_CANDIDATE))
         raft_become_follower(r, r->term, 0);
 }
 

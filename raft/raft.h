@@ -213,10 +213,15 @@ enum status raft_transfer_leader(struct raft *r, raft_id to) MUST_CHECK;
 /* A leader gives up at once, without an heir: its owner knows that it can lead no longer (a disk that stalls). */
 void raft_step_down(struct raft *r);
 /*
- * While set it starts no election, promises no vote and takes no leadership that is handed to it: its owner knows that it could not
- * lead. It goes on as a follower; and as a leader, until it steps down.
+ * What its owner knows of it. Whoever is not fit starts no election and takes no leadership that is handed to it; as a leader it goes on,
+ * until it steps down or hands over.
  */
-void raft_set_unfit(struct raft *r, bool unfit);
+enum raft_fitness {
+    RAFT_FIT,
+    RAFT_FIT_TO_FOLLOW, /* it votes for others: a cluster may need that vote */
+    RAFT_UNFIT,         /* nor does it promise a vote, which it could not store */
+};
+void raft_set_fitness(struct raft *r, enum raft_fitness fitness);
 /* A follower takes its leader for lost: it grants votes, and pre-votes, without waiting for the lease to end. */
 void raft_forget_leader(struct raft *r);
 

@@ -20,6 +20,7 @@ libnode_a_SOURCES = \
 	raftd/node/request.c \
 	raftd/node/snapshot.c raftd/node/snapshot.h raftd/node/snapshot_receive.c \
 	raftd/node/space.c \
+	raftd/node/fitness.c \
 	raftd/node/read_ahead.c raftd/node/read_ahead.h \
 	raftd/node/stall.c \
 	raftd/node/storage.c \
@@ -79,9 +80,14 @@ raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a li
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 
 if HAVE_CMOCKA
-server_tests = test_join test_kv_range test_membership test_peer_frame test_roster test_snapshot test_snapshot_frame test_storage
+server_tests = test_fitness test_join test_kv_range test_membership test_peer_frame test_roster test_snapshot test_snapshot_frame test_storage
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
+test_fitness_SOURCES = tests/unit/test_fitness.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
+	tests/unit/memory_disk.c tests/unit/memory_disk.h tests/unit/check.h
+test_fitness_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+test_fitness_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
+	$(PROTOBUFC_LIBS)
 test_kv_range_SOURCES = tests/unit/test_kv_range.c tests/unit/check.h
 test_kv_range_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_kv_range_LDADD = libnode.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) $(PROTOBUFC_LIBS)

@@ -151,6 +151,8 @@ static void node_members_fn(void *arg)
     struct server *s = arg;
 
     roster_sync(s->roster);
+    if (s->api)
+        api_on_members(s->api);
 }
 
 static int64_t node_connected_fn(void *arg, uint64_t member_id)

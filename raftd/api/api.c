@@ -73,10 +73,16 @@ static void wait_free(struct wait *w)
     free(w);
 }
 
+static bool is_refused(const struct api *a, const struct grpc_call *call);
+
+/* An alarm may have come while it waited. */
 static void answer_read(struct wait *w)
 {
     grpc_call_set_data(w->call, NULL);
-    w->then_fn(w->api, w->call, slice_of(w->message, w->message_len));
+    if (is_refused(w->api, w->call))
+        api_fail(w->call, ST_CORRUPT_CLUSTER);
+    else
+        w->then_fn(w->api, w->call, slice_of(w->message, w->message_len));
     wait_free(w);
 }
 
@@ -233,6 +239,18 @@ static bool is_utf8(struct slice s)
     return true;
 }
 
+static struct grpc_method methods[ROW_COUNT];
+
+static const struct api_method *row_of(const struct grpc_call *call)
+{
+    return &rows[grpc_call_method(call) - methods];
+}
+
+static bool is_refused(const struct api *a, const struct grpc_call *call)
+{
+    return (row_of(call)->flags & METHOD_READS) && node_refuses_reads(a->node);
+}
+
 /* What the client's metadata asks for: etcd's interceptor. */
 static enum status admit(struct api *a, const struct api_method *row, struct grpc_call *call)
 {
@@ -240,7 +258,7 @@ static enum status admit(struct api *a, const struct api_method *row, struct grp
 
     if (!(row->flags & METHOD_ON_LEARNERS) && node_is_learner(a->node))
         return ST_NOT_FOR_LEARNER;
-    if ((row->flags & METHOD_READS) && node_is_corrupt(a->node))
+    if (is_refused(a, call))
         return ST_CORRUPT_CLUSTER;
     if (!is_utf8(grpc_call_metadata(call, "client-api-version")))
         return ST_BAD_CLIENT_VERSION;
@@ -252,13 +270,11 @@ static enum status admit(struct api *a, const struct api_method *row, struct grp
     return st.leader ? ST_OK : ST_NO_LEADER;
 }
 
-static struct grpc_method methods[ROW_COUNT];
-
-/* The one door: the row of the method says whether the call gets in and who handles it. */
+/* The one door: the row of the method says whether the call gets in and who handles it. A stream that is in stays until it is ended. */
 static void on_message(struct grpc_call *call, struct slice message, void *service_arg)
 {
-    const struct api_method *row = &rows[grpc_call_method(call) - methods];
-    enum status st = admit(service_arg, row, call);
+    const struct api_method *row = row_of(call);
+    enum status st = grpc_call_data(call) ? ST_OK : admit(service_arg, row, call);
 
     if (st != ST_OK)
         api_fail(call, st);

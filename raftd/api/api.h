@@ -31,5 +31,7 @@ void api_on_restored(struct api *a, struct mvcc *store);
 void api_on_applied(struct api *a);
 /* Role or leader changed. */
 void api_on_leader(struct api *a, uint64_t leader);
+/* Members or alarms changed: watches end where nothing is to be told any more. */
+void api_on_members(struct api *a);
 
 #endif

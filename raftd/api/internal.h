@@ -50,7 +50,7 @@ enum method_flags {
     METHOD_WATCHES_LEADER = 2, /* "hasleader" is the handler's to enforce: a stream that goes on */
     METHOD_ANSWERS_STREAM = 4, /* one request, many answers */
     METHOD_ON_LEARNERS = 8,    /* what a member that does not vote serves, too (Range: if it is serializable) */
-    METHOD_READS = 16,         /* tells what is stored: not where that is known to be wrong */
+    METHOD_READS = 16,         /* tells what is stored: not where that is wrong, or may be (node_refuses_reads) */
 };
 
 struct api_method {

@@ -478,6 +478,15 @@ void api_on_leader(struct api *a, uint64_t leader)
     }
 }
 
+/* ---- alarms ---- */
+
+/* What has begun is served no longer than what is to begin (METHOD_READS). */
+void api_on_members(struct api *a)
+{
+    if (node_refuses_reads(a->node))
+        end_all_streams(a, ST_CORRUPT_CLUSTER);
+}
+
 void api_watch_init(struct api *a)
 {
     a->hub = watch_hub_new(node_store(a->node), on_event);

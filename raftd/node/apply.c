@@ -75,8 +75,10 @@ static enum status apply_alarm(struct node *n, const struct kv_header *h, struct
 
     if (!r)
         return ST_BAD_MESSAGE;
-    if (alarm)
+    if (alarm) {
+        n->members_changed |= *alarm != raise;
         *alarm = raise;
+    }
     answer = (struct alarm){r->memberid, (enum alarm_type)r->alarm};
     if (out)
         kv_encode_alarms(out, h, mvcc_revision(n->options.store), &answer, changed);

@@ -33,7 +33,7 @@ enum command_kind {
     COMMAND_DELETE_RANGE = 2,   /* etcdserverpb.DeleteRangeRequest */
     COMMAND_TXN = 3,            /* etcdserverpb.TxnRequest */
     COMMAND_MEMBER_PUBLISH = 4, /* raftfs.state.Member: its name and client URLs; id and peer_urls tell whose */
-    COMMAND_ALARM = 5,          /* etcdserverpb.AlarmRequest: ACTIVATE or DEACTIVATE NOSPACE of a member */
+    COMMAND_ALARM = 5,          /* etcdserverpb.AlarmRequest: ACTIVATE or DEACTIVATE of NOSPACE or CORRUPT (of member 0: nobody knows whose) */
 };
 
 struct command {

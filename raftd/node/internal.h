@@ -84,11 +84,12 @@ struct node {
     uint64_t durable_ticket;      /* as last seen */
     unsigned stalled_ticks;       /* since it moved, with something to write */
     bool disk_stalls;             /* for an election timeout */
+    unsigned leaderless_ticks;    /* since there was a leader */
     bool seal_running;
     struct mvcc_seal *starved_seal; /* found no space: to be written again */
     bool is_short;                  /* of space: space.c */
     bool alarm_asked;               /* a proposal to raise or end the alarm is under way */
-    unsigned next_leader;           /* a full leader tried to give the lead to this one */
+    unsigned next_leader;           /* the lead was offered to this one, last */
     raft_id heir;                   /* the lead is offered to this one; 0: to nobody */
     unsigned heirless_ticks;        /* before it is offered again */
     int64_t space_retry_at_ns;
@@ -169,8 +170,8 @@ void requests_expire(struct node *n);
 void requests_on_new_leader(struct node *n);
 
 /* node/transfer.c: changes of leader; at the end of every run, and with every tick */
-/* We lead; would this other member, as far as is known: it is there, follows our log, and did not say that it cannot? */
-bool transfer_could_lead(const struct node *n, raft_id id, raft_index *ret_match);
+/* With every tick while this member should not lead: if it does, the lead is offered to one voter after the other that could take it. */
+void transfer_offer_lead(struct node *n, bool needs_space);
 void transfers_run(struct node *n);
 void transfers_expire(struct node *n);
 
@@ -193,6 +194,10 @@ enum status alone_decree(struct node *n, struct raft_options *o, struct raft_ent
 void compare_on_message(struct node *n, const struct raft_message *m);
 /* Returns when it wants to be called again at the latest. */
 int64_t compare_on_tick(struct node *n);
+
+/* node/fitness.c: may this member lead, and promise votes? The core hears of it. */
+void fitness_set(struct node *n);
+void fitness_on_tick(struct node *n);
 
 /* node/stall.c: a disk that gets nothing done */
 void stall_on_durable(struct node *n, uint64_t durable);

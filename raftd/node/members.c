@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "common/planted.h"
 #include "proto/state.pb-c.h"
 #include "raft/conf_change.h"
 
@@ -178,6 +179,20 @@ bool members_is_corrupt(const struct members *m)
     struct alarm list[ALARMS_MAX];
 
     return members_alarms(m, ALARM_CORRUPT, list) > 0;
+}
+
+bool members_may_lead(const struct members *m, uint64_t id)
+{
+    const struct member *voter = members_look_up(m, id);
+
+    if (!voter || !voter->corrupt || PLANTED(corrupt_leads))
+        return true;
+    for (unsigned i = 0; i < m->conf.voter_count; i++) {
+        voter = members_look_up(m, m->conf.voters[i]);
+        if (voter && !voter->corrupt)
+            return false;
+    }
+    return true;
 }
 
 void member_set_client_urls(struct member *m, char *const *urls, unsigned count)

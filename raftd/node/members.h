@@ -70,6 +70,8 @@ unsigned members_alarms(const struct members *m, unsigned type, struct alarm *re
 bool *members_alarm(struct members *m, uint64_t id, unsigned type);
 /* Is anybody's data in doubt? */
 bool members_is_corrupt(const struct members *m);
+/* Not a voter that the alarm CORRUPT names, unless it names all of them. */
+bool members_may_lead(const struct members *m, uint64_t id);
 
 /* Voters; of a joint configuration, of the smaller half. */
 unsigned members_voters(const struct raft_conf *conf);

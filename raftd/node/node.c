@@ -298,6 +298,7 @@ int64_t node_tick(struct node *n, int64_t now_ns)
         n->next_tick_ns = now_ns;
     while (n->next_tick_ns <= now_ns) {
         stall_on_tick(n);
+        fitness_on_tick(n);
         raft_tick(n->raft);
         n->next_tick_ns += n->options.tick_ns;
         snapshots_on_tick(n);
@@ -426,6 +427,11 @@ bool node_is_corrupt(const struct node *n)
     const struct member *me = members_look_up(&n->members, n->options.member_id);
 
     return me && me->corrupt;
+}
+
+bool node_refuses_reads(const struct node *n)
+{
+    return node_is_corrupt(n) || n->members.corrupt;
 }
 
 void node_get_header(const struct node *n, struct kv_header *ret_header)

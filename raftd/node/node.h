@@ -84,7 +84,7 @@ struct node_options {
     void (*snapshot_fn)(void *arg, const char *what, uint64_t peer, raft_index index, const char *why);
     /* This member's disk is about to be full (why: in words), or is not any more (log line). NULL is fine. */
     void (*space_fn)(void *arg, bool is_short, const char *why);
-    /* node_members() is another: whom to talk to, and whom not any more (peers). At the end of a run. May be NULL. */
+    /* node_members() is another: whom to talk to, and whom not any more (peers), and which alarms are on. At the end of a run. May be NULL. */
     void (*members_fn)(void *arg);
     /*
      * So many voters (members_voters) as of entry `index`, which is about to be in force here: when this returns, a start after a crash
@@ -158,12 +158,12 @@ enum status node_read(struct node *n, int64_t deadline_ns, node_done_fn done_fn,
 /*
  * Give leadership to the voter `to`. done_fn is called with ST_OK once it is known here that it leads (this member may be it),
  * and with ST_TIMEOUT_TRANSFER when it does not come to pass: within an election timeout, for that long writes wait. Refusals:
- * ST_NOT_LEADER, ST_BAD_TRANSFEREE (no member, or a learner), ST_TOO_MANY_REQUESTS, ST_STOPPED.
+ * ST_NOT_LEADER, ST_BAD_TRANSFEREE (no member, a learner, or one that the alarm CORRUPT names), ST_TOO_MANY_REQUESTS, ST_STOPPED.
  */
 enum status node_transfer_leader(struct node *n, uint64_t to, int64_t deadline_ns, node_done_fn done_fn, void *arg,
                                  struct node_request **ret_request) MUST_CHECK;
 /*
- * Who would lead soonest after this leader: of the voters that are there and could (one that recovers, or whose disk stalls, cannot) the
+ * Who would lead soonest after this leader: of the voters that are there and could (one that recovers, whose disk stalls, or that the alarm CORRUPT names, cannot) the
  * one that holds the most of the log; one that is short of space only if all are. 0: nobody, or it does not lead.
  */
 uint64_t node_heir(const struct node *n);
@@ -194,6 +194,8 @@ const struct members *node_members(const struct node *n);
 bool node_is_learner(const struct node *n);
 /* The alarm CORRUPT is on for this member: what it holds is not what the others do. */
 bool node_is_corrupt(const struct node *n);
+/* Nothing that is stored here is to be told: CORRUPT is on for this member, or for nobody in particular, so that it may be this one. */
+bool node_refuses_reads(const struct node *n);
 /* For response headers. */
 void node_get_header(const struct node *n, struct kv_header *ret_header);
 /* etcd: 5 s + 2 election timeouts */

@@ -372,6 +372,7 @@ static bool sender_has_reason(const struct node *n, const struct snapshot_sender
 
 void snapshots_run(struct node *n)
 {
+    bool corrupt = node_is_corrupt(n); /* what is wrong here must not go on to others: they wait */
     struct snapshot_sender *s, *next;
     unsigned sending = 0;
 
@@ -382,12 +383,14 @@ void snapshots_run(struct node *n)
                 tell(n, "not needed any more", s, NULL);
             sender_free(n, s);
         } else {
+            if (corrupt && s->stage == SENDER_SENDS)
+                sender_fail(n, s, status_text(ST_CORRUPT_CLUSTER));
             sending += s->stage == SENDER_SENDS;
         }
     }
     TAILQ_FOREACH(s, &n->senders, link)
     {
-        if (s->stage == SENDER_WAITS && sending < SNAPSHOT_TRANSFERS_MAX) {
+        if (s->stage == SENDER_WAITS && !corrupt && sending < SNAPSHOT_TRANSFERS_MAX) {
             sending++;
             sender_start(n, s);
         }

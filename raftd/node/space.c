@@ -199,54 +199,13 @@ static void ask_for_alarm(struct node *n)
         n->alarm_asked = true;
 }
 
-/* In turn: the best of them may be one that the others do not elect. 0: nobody could lead now. */
-static raft_id next_heir(struct node *n)
-{
-    const struct raft_conf *c = &n->members.conf;
-    raft_index match;
-
-    for (unsigned i = 0; i < c->voter_count; i++) {
-        n->next_leader = (n->next_leader + 1) % c->voter_count;
-        if (with_space(n, &c->voters[n->next_leader], 1) && transfer_could_lead(n, c->voters[n->next_leader], &match))
-            return c->voters[n->next_leader];
-    }
-    return 0;
-}
-
-/*
- * The last offer came to nothing. Who says that it cannot makes room for another at once. Who only lets time pass would have this member
- * neither lead nor follow for good: what waits for the next leader gets its turn before there is another heir.
- */
-static bool rests_from_offering(struct node *n)
-{
-    struct raft_progress p;
-
-    if (n->heir && raft_get_progress(n->raft, n->heir, &p) == ST_OK && !p.unfit)
-        n->heirless_ticks = n->options.election_ticks;
-    n->heir = 0;
-    if (!n->heirless_ticks)
-        return false;
-    n->heirless_ticks--;
-    return true;
-}
-
 /* The lead to one who has space, if there are enough of them for the cluster to go on. */
 static void give_lead_away(struct node *n)
 {
     const struct member *me = members_find(&n->members, n->options.member_id);
-    struct raft_status st;
-    raft_id heir;
 
-    raft_get_status(n->raft, &st);
-    if (st.role != RAFT_LEADER)
-        n->heir = n->heirless_ticks = 0;
-    if (!n->is_short || st.role != RAFT_LEADER || st.transferee || !me || !me->no_space || !quorum_has_space(n))
-        return;
-    if (rests_from_offering(n))
-        return;
-    heir = next_heir(n);
-    if (heir && raft_transfer_leader(n->raft, heir) == ST_OK) /* else no voter of the core's yet: another with the next tick */
-        n->heir = heir;
+    if (n->is_short && me && me->no_space && quorum_has_space(n))
+        transfer_offer_lead(n, true);
 }
 
 void space_on_starved_seal(struct node *n, struct mvcc_seal *seal, const char *why)

@@ -47,7 +47,7 @@ static void give_up_leadership(struct node *n)
 static void tell(struct node *n, bool stalls)
 {
     n->disk_stalls = stalls;
-    raft_set_unfit(n->raft, stalls);
+    fitness_set(n);
     if (n->options.disk_fn)
         n->options.disk_fn(n->options.arg, stalls);
 }

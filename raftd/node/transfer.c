@@ -18,7 +18,7 @@ enum status node_transfer_leader(struct node *n, uint64_t to, int64_t deadline_n
         count++;
     if (count >= TRANSFER_REQUESTS_MAX)
         return ST_TOO_MANY_REQUESTS;
-    if (raft_transfer_leader(n->raft, to) != ST_OK)
+    if (!members_may_lead(&n->members, to) || raft_transfer_leader(n->raft, to) != ST_OK)
         return ST_BAD_TRANSFEREE;
     r = request_new(n, deadline_ns, done_fn, arg, &n->handing_over);
     r->heir = to;
@@ -27,11 +27,12 @@ enum status node_transfer_leader(struct node *n, uint64_t to, int64_t deadline_n
     return ST_OK;
 }
 
-bool transfer_could_lead(const struct node *n, raft_id id, raft_index *ret_match)
+/* We lead; would this other member, as far as is known: it may, is there, follows our log, and did not say that it cannot? */
+static bool could_lead(const struct node *n, raft_id id, raft_index *ret_match)
 {
     struct raft_progress p;
 
-    if (id == n->options.member_id || raft_get_progress(n->raft, id, &p) != ST_OK)
+    if (id == n->options.member_id || !members_may_lead(&n->members, id) || raft_get_progress(n->raft, id, &p) != ST_OK)
         return false;
     if (!p.active || p.unfit || p.state != RAFT_REPLICATE)
         return false;
@@ -49,7 +50,7 @@ uint64_t node_heir(const struct node *n)
     for (unsigned i = 0; i < conf->voter_count; i++) {
         const struct member *m = members_look_up(&n->members, conf->voters[i]);
         bool has_space = m && !m->no_space;
-        if (!transfer_could_lead(n, conf->voters[i], &match))
+        if (!could_lead(n, conf->voters[i], &match))
             continue;
         if (best && (has_space != best_has_space ? best_has_space : match <= most))
             continue;
@@ -58,6 +59,52 @@ uint64_t node_heir(const struct node *n)
         most = match;
     }
     return best;
+}
+
+/* Of the voters that could lead the next one, in turn: the best of them may be one that the others do not elect. 0: nobody could now. */
+static raft_id next_heir(struct node *n, bool needs_space)
+{
+    const struct raft_conf *c = &n->members.conf;
+    raft_index match;
+
+    for (unsigned i = 0; i < c->voter_count; i++) {
+        const struct member *m;
+        n->next_leader = (n->next_leader + 1) % c->voter_count;
+        m = members_look_up(&n->members, c->voters[n->next_leader]);
+        if (!(needs_space && m && m->no_space) && could_lead(n, c->voters[n->next_leader], &match))
+            return c->voters[n->next_leader];
+    }
+    return 0;
+}
+
+/*
+ * The last offer came to nothing. Who says that it cannot makes room for another at once. Who only lets time pass would have this member
+ * neither lead nor follow for good: what waits for the next leader gets its turn before there is another heir.
+ */
+static bool rests_from_offering(struct node *n)
+{
+    struct raft_progress p;
+
+    if (n->heir && raft_get_progress(n->raft, n->heir, &p) == ST_OK && !p.unfit)
+        n->heirless_ticks = n->options.election_ticks;
+    n->heir = 0;
+    if (!n->heirless_ticks)
+        return false;
+    n->heirless_ticks--;
+    return true;
+}
+
+void transfer_offer_lead(struct node *n, bool needs_space)
+{
+    struct raft_status st;
+    raft_id heir;
+
+    raft_get_status(n->raft, &st);
+    if (st.role != RAFT_LEADER || st.transferee || rests_from_offering(n))
+        return;
+    heir = next_heir(n, needs_space);
+    if (heir && raft_transfer_leader(n->raft, heir) == ST_OK) /* else no voter of the core's yet: another with the next tick */
+        n->heir = heir;
 }
 
 /* The transfer is over, and that one does not lead: it was given up, replaced by another, or a third member was elected. */
@@ -90,7 +137,11 @@ void transfers_run(struct node *n)
 void transfers_expire(struct node *n)
 {
     struct node_request *r = TAILQ_FIRST(&n->handing_over), *next;
+    struct raft_status st;
 
+    raft_get_status(n->raft, &st);
+    if (st.role != RAFT_LEADER)
+        n->heir = n->heirless_ticks = 0;
     for (; r; r = next) {
         next = TAILQ_NEXT(r, link);
         if (r->deadline_ns <= n->now_ns)

@@ -15,6 +15,7 @@ from test_damage import log_text, store_of
 from test_handshake import crc32c
 
 ALARM = "/etcdserverpb.Maintenance/Alarm"
+WATCH = "/etcdserverpb.Watch/Watch"
 CORRUPT = 2
 DATA_LOSS = 15
 WORDS = "etcdserver: corrupt cluster"
@@ -130,22 +131,72 @@ def test_one_that_differs_is_named_and_nothing_is_written(trio, role):
 
 
 def test_of_two_nobody_knows_who_is_right(raftd, tmp_path):
+    """So neither tells what it holds, also to those who began to listen before."""
     with servers.Cluster(raftd, 2, tmp_path, flags=FLAGS) as pair:
         write(pair[0], 0, 600)
         other = pair[1]
         members.wait_until(lambda: list(store_of(other).glob("*.tdb")), "a segment")
         other.stop()
         alter(other)
-        other.start(wait=False)
-        assert members.wait_until(lambda: other.is_ready() and alarms(pair[0]), "an alarm") == [(0, CORRUPT)]
-        assert refusal(pair[0], kv.PUT, kv.put_message(b"k", b"v")) == REFUSED
-        assert kv_in(pair[0]) == VALUE
+        with RawConnection(pair[0].client_port) as raw:
+            watch = raw.open(WATCH, h2c.grpc_frame(h2c.field(1, h2c.field(1, b"k"))), end=False)
+            raw.read_until(lambda: watch in raw.answers and raw.answers[watch].body)
+            other.start(wait=False)
+            assert members.wait_until(lambda: alarms(pair[0]), "an alarm") == [(0, CORRUPT)]
+            answer = raw.answer(watch)
+            assert (answer.code, answer.text) == REFUSED
+        for node in pair:
+            members.wait_until(lambda node=node: alarms(node) == [(0, CORRUPT)], "the alarm")
+            assert refusal(node, kv.PUT, kv.put_message(b"k", b"v")) == REFUSED
+            for serializable in (True, False):
+                assert refusal(node, kv.RANGE, kv.get_message(KEY, serializable)) == REFUSED
+        # Whoever knows it better ends the alarm, and it comes again.
+        disarm(pair[0], 0)
+        members.wait_until(lambda: alarms(pair[0]) == [(0, CORRUPT)], "the alarm again")
 
 
-def test_etcdctl_lists_and_disarms(trio):
+def etcdctl_of(node, *words):
     etcdctl = servers.find_peer("etcdctl-3.7.1")
     if not etcdctl:
         pytest.skip("there is no etcdctl-3.7.1; tests/peers/build makes it")
+    return subprocess.run([etcdctl, "--endpoints", node.client_url, *words], capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_one_that_differs_neither_leads_nor_hands_its_data_on(raftd, tmp_path):
+    """It is the leader that brings a new member up to date."""
+    flags = [*FLAGS, "--snapshot-count=100", "--snapshot-catchup-entries=50"]
+    with servers.Cluster(raftd, 3, tmp_path, flags=flags) as cluster:
+        write(cluster.leader(), 0, 600)
+        for node in cluster:
+            members.wait_until(lambda node=node: kv_in(node) == VALUE, "replication")
+            members.wait_until(lambda node=node: list(store_of(node).glob("*.tdb")), "a segment")
+        other = cluster.leader()
+        member_id = other.ids()[0]
+        rest = [node for node in cluster if node is not other]
+        other.stop()
+        alter(other)
+        other.start(wait=False)
+        members.wait_until(lambda: alarms(rest[0]) == [(member_id, CORRUPT)], "an alarm")
+        leader = members.wait_until(lambda: next((node for node in rest if node.is_leader()), None), "another leader")
+        refused = etcdctl_of(leader, "move-leader", f"{member_id:x}")
+        assert refused.returncode != 0 and "bad leader transferee" in refused.stderr
+        # Whoever is elected now, it is not that one.
+        leader.kill9()
+        left = next(node for node in rest if node is not leader)
+        members.wait_until(left.is_leader, "the only one that may lead")
+        leader.start()
+        new = members.joiner(cluster, "n3")
+        try:
+            new_id = members.let_in(left, new, learner=True)
+            members.insist(members.promote, left, new_id)
+            assert "snapshot" in log_text(new)
+            members.wait_until(lambda: kv_in(new) == VALUE, "the right value")
+            assert alarms(left) == [(member_id, CORRUPT)]
+        finally:
+            new.close()
+
+
+def test_etcdctl_lists_and_disarms(trio):
     other = trio.followers()[0]
     member_id = other.ids()[0]
     other.stop()
@@ -154,16 +205,11 @@ def test_etcdctl_lists_and_disarms(trio):
     node = next(node for node in trio if node is not other)
     members.wait_until(lambda: alarms(node), "an alarm")
 
-    def call(*words):
-        return subprocess.run(
-            [etcdctl, "--endpoints", node.client_url, *words], capture_output=True, text=True, timeout=20, check=False
-        )
-
-    assert call("alarm", "list").stdout == f"memberID:{member_id} alarm:CORRUPT\n"
-    assert f"memberID:{member_id} alarm:CORRUPT" in call("endpoint", "status", "-w", "json").stdout
-    refused = call("put", "a", "b")
+    assert etcdctl_of(node, "alarm", "list").stdout == f"memberID:{member_id} alarm:CORRUPT\n"
+    assert f"memberID:{member_id} alarm:CORRUPT" in etcdctl_of(node, "endpoint", "status", "-w", "json").stdout
+    refused = etcdctl_of(node, "put", "a", "b")
     assert refused.returncode != 0 and WORDS in refused.stderr
-    assert call("alarm", "disarm").stdout == f"memberID:{member_id} alarm:CORRUPT\n"
+    assert etcdctl_of(node, "alarm", "disarm").stdout == f"memberID:{member_id} alarm:CORRUPT\n"
 
 
 def test_a_member_that_differs_is_not_started(trio):

@@ -195,7 +195,7 @@ static void do_set_unfit(struct env *e, const struct command *c, const char *inp
 
     (void)input;
     if (n)
-        raft_set_unfit(n->raft, c->arg_count > 1 && !strcmp(c->args[1].key, "true"));
+        raft_set_fitness(n->raft, c->arg_count > 1 && !strcmp(c->args[1].key, "true") ? RAFT_UNFIT : RAFT_FIT);
 }
 
 static void do_report_snapshot(struct env *e, const struct command *c, const char *input)

@@ -172,7 +172,11 @@ static void step_down(struct cores_run *run, struct sim_core *m)
 
 static void change_fitness(struct cores_run *run, struct sim_core *m)
 {
-    raft_set_unfit(m->raft, world_chance(&run->cores.world, 300));
+    enum raft_fitness fitness = RAFT_FIT;
+
+    if (world_chance(&run->cores.world, 300))
+        fitness = world_chance(&run->cores.world, 300) ? RAFT_FIT_TO_FOLLOW : RAFT_UNFIT;
+    raft_set_fitness(m->raft, fitness);
     core_run(m);
 }
 
@@ -316,7 +320,7 @@ static void heal(struct cores_run *run)
         if (!m->raft)
             core_start(m);
         m->paused_until_ns = m->stalled_until_ns = 0;
-        raft_set_unfit(m->raft, false);
+        raft_set_fitness(m->raft, RAFT_FIT);
     }
     while (world_step(&s->world, late_until))
         ;

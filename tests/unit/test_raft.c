@@ -292,13 +292,13 @@ static void an_heir_that_cannot_lead_is_not_waited_for(void **state)
     (void)state;
     cluster_init(&c, 3, 43);
     leader = propose_into_a_transfer(false, &heir);
-    raft_set_unfit(c.nodes[heir].raft, true);
+    raft_set_fitness(c.nodes[heir].raft, RAFT_UNFIT);
     assert_int_equal(cluster_status(&c, leader).transferee, heir + 1);
     cluster_settle(&c); /* without a tick */
     assert_int_equal(cluster_leader(&c), (int)leader);
     assert_int_equal(cluster_status(&c, leader).transferee, 0);
     assert_int_equal(c.committed_last, 2); /* its no-op, and what it had kept for the heir */
-    raft_set_unfit(c.nodes[heir].raft, false);
+    raft_set_fitness(c.nodes[heir].raft, RAFT_FIT);
     assert_int_equal(raft_transfer_leader(c.nodes[leader].raft, heir + 1), ST_OK);
     cluster_settle(&c);
     assert_int_equal(cluster_leader(&c), (int)heir);
