@@ -2,7 +2,7 @@
 /*
  * Members compare what they hold. One that wants to know asks all others, and itself, for the hash of the revision it is at
  * (RAFT_MSG_HASH), and judges the answers (divergence.h): the leader, each corrupt_check_ns, and raises the alarm CORRUPT; a member at its
- * start, before it serves. The asked one answers when it has that revision: who is behind is waited for, and not accused.
+ * start, before it serves, for as long as it takes. The asked one answers when it has that revision: who is behind is waited for, and not accused.
  *
  * A hash is made in slices with pauses between them. Nobody's clock matters but one's own, for when to give up.
  */
@@ -103,50 +103,98 @@ static void raise_alarm(struct node *n, uint64_t id)
         tell(n, true, "the alarm CORRUPT could not be raised, again with the next comparison");
 }
 
+static void tell_incomparable(struct node *n, const struct divergence *d)
+{
+    const struct comparison *c = &n->comparison;
+
+    for (unsigned i = 0; i < c->row_count; i++)
+        if (c->rows[i].known && c->rows[i].compact_rev != d->compact_rev)
+            tell(n, true, "not compared: it has another compact revision member=%" PRIx64 " compact_rev=%" PRId64 " others=%" PRId64,
+                 c->rows[i].id, c->rows[i].compact_rev, d->compact_rev);
+}
+
 static void tell_result(struct node *n, const struct divergence *d)
 {
     const struct comparison *c = &n->comparison;
-    unsigned known = 0;
 
-    for (unsigned i = 0; i < c->row_count; i++)
-        known += c->rows[i].known;
     for (unsigned i = 0; i < d->wrong_count; i++)
         tell(n, true, "found different hash values: most members differ from this one member=%" PRIx64 " rev=%" PRId64, d->wrong[i], c->rev);
     if (d->doubtful)
         tell(n, true, "found different hash values, and no quorum that agrees rev=%" PRId64, c->rev);
-    if (!d->wrong_count && !d->doubtful)
-        tell(n, known < n->members.count && (known < 2 || c->kind == COMPARISON_AS_LEADER),
-             "compared hash values, none differ rev=%" PRId64 " members=%u of=%u", c->rev, known, n->members.count);
+    else if (!d->wrong_count && d->compared < 2 && n->members.count > 1)
+        tell(n, true, "no hash values could be compared rev=%" PRId64 " answers=%u of=%u", c->rev, c->row_count, n->members.count);
+    else if (!d->wrong_count)
+        tell(n, d->compared < n->members.count && c->kind == COMPARISON_AS_LEADER,
+             "compared hash values, none differ rev=%" PRId64 " members=%u of=%u", c->rev, d->compared, n->members.count);
+    tell_incomparable(n, d);
 }
 
-static bool names(const struct divergence *d, uint64_t id)
+static bool has(const uint64_t *list, unsigned count, uint64_t id)
 {
-    for (unsigned i = 0; i < d->wrong_count; i++)
-        if (d->wrong[i] == id)
+    for (unsigned i = 0; i < count; i++)
+        if (list[i] == id)
             return true;
     return false;
 }
 
-static void end(struct node *n, const struct divergence *d)
+static void end_as_leader(struct node *n, const struct divergence *d)
 {
-    enum comparison_kind kind = n->comparison.kind;
-
     tell_result(n, d);
     n->comparison.kind = COMPARISON_NONE;
-    if (kind == COMPARISON_AT_START) {
-        n->compared_fn(n->compared_arg, !names(d, n->options.member_id) && !d->doubtful);
-        return;
-    }
     for (unsigned i = 0; i < d->wrong_count; i++)
         raise_alarm(n, d->wrong[i]);
     if (d->doubtful)
         raise_alarm(n, 0);
 }
 
+/* Somebody who is there has not said what could decide it. */
+static bool is_worth_waiting(const struct node *n)
+{
+    for (unsigned i = 0; i < n->members.count; i++) {
+        uint64_t id = n->members.list[i].id;
+        struct raft_progress p;
+        if (!members_is_learner(&n->members, id) && !has_answered(&n->comparison, id) &&
+            raft_get_progress(n->raft, id, &p) == ST_OK && p.active)
+            return true;
+    }
+    return false;
+}
+
 /*
- * A quorum that agrees, with or without this member, will not change its mind; doubts may go as others answer. Nothing is said before this
- * member's own hash is made, however long that takes.
+ * It is over when all have answered, or somebody is known to be wrong; and when the next one is due, if a quorum agrees, or if some differ
+ * and there is nobody who could say more. A quorum that agrees will not change its mind.
  */
+static void judge_as_leader(struct node *n, const struct divergence *d, bool is_over)
+{
+    const struct comparison *c = &n->comparison;
+
+    if (is_over || d->wrong_count || (c->is_due_again && (d->agreed || (d->doubtful && !is_worth_waiting(n)))))
+        end_as_leader(n, d);
+}
+
+/*
+ * This member serves when a quorum holds what it does, and ends when a quorum does not, or when nobody can tell who is right. That too few
+ * answer is neither: it goes on asking. So members that all start at once wait for each other, each of which answers before it serves.
+ */
+static void judge_at_start(struct node *n, const struct divergence *d, bool is_over)
+{
+    uint64_t me = n->options.member_id;
+    bool holds = has(d->alike, d->alike_count, me) || (d->agreed && !members_look_up(&n->members, me));
+    bool differs = has(d->wrong, d->wrong_count, me) || (d->doubtful && is_over);
+
+    if (holds || differs) {
+        tell_result(n, d);
+        n->comparison.kind = COMPARISON_NONE;
+        n->compared_fn(n->compared_arg, holds);
+    } else if (n->now_ns >= n->comparison.until_ns) {
+        tell(n, true, "no quorum yet to compare with, clients wait rev=%" PRId64 " members=%u of=%u", n->comparison.rev, d->compared,
+             n->members.count);
+        tell_incomparable(n, d);
+        begin(n, COMPARISON_AT_START, node_request_timeout_ns(n));
+    }
+}
+
+/* Nothing is said before this member's own hash is made, however long that takes. */
 static void judge(struct node *n)
 {
     struct comparison *c = &n->comparison;
@@ -156,8 +204,10 @@ static void judge(struct node *n)
     if (!has_answered(c, n->options.member_id) && members_look_up(&n->members, n->options.member_id))
         return;
     divergence_find(c->rows, c->row_count, &n->members.conf, &d);
-    if (is_over || d.wrong_count || (d.agreed && (c->kind == COMPARISON_AT_START || c->is_due_again)))
-        end(n, &d);
+    if (c->kind == COMPARISON_AT_START)
+        judge_at_start(n, &d, is_over);
+    else
+        judge_as_leader(n, &d, is_over);
 }
 
 static void on_answer(struct node *n, const struct raft_message *m)

@@ -33,9 +33,40 @@ static bool any_differ(const struct hash_row *rows, unsigned count)
     return false;
 }
 
+static unsigned comparable_with(const struct hash_row *rows, unsigned count, const struct hash_row *like)
+{
+    unsigned sum = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        sum += comparable(&rows[i], like);
+    return sum;
+}
+
+static const struct hash_row *of_most(const struct hash_row *rows, unsigned count)
+{
+    const struct hash_row *best = NULL;
+
+    for (unsigned i = 0; i < count; i++)
+        if (rows[i].known && (!best || comparable_with(rows, count, &rows[i]) > comparable_with(rows, count, best)))
+            best = &rows[i];
+    return best;
+}
+
+static void sort_by_hash(const struct hash_row *rows, unsigned count, const struct hash_row *right, struct divergence *d)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (!comparable(&rows[i], right))
+            continue;
+        if (rows[i].hash == right->hash)
+            d->alike[d->alike_count++] = rows[i].id;
+        else
+            d->wrong[d->wrong_count++] = rows[i].id;
+    }
+}
+
 void divergence_find(const struct hash_row *rows, unsigned count, const struct raft_conf *conf, struct divergence *ret_divergence)
 {
-    const struct hash_row *right = NULL;
+    const struct hash_row *right = NULL, *like;
 
     *ret_divergence = (struct divergence){0};
     for (unsigned i = 0; i < count && !right; i++)
@@ -43,7 +74,11 @@ void divergence_find(const struct hash_row *rows, unsigned count, const struct r
             right = &rows[i];
     ret_divergence->agreed = right != NULL;
     ret_divergence->doubtful = !right && any_differ(rows, count);
-    for (unsigned i = 0; right && i < count; i++)
-        if (comparable(&rows[i], right) && rows[i].hash != right->hash)
-            ret_divergence->wrong[ret_divergence->wrong_count++] = rows[i].id;
+    if (right)
+        sort_by_hash(rows, count, right, ret_divergence);
+    like = right ? right : of_most(rows, count);
+    if (like) {
+        ret_divergence->compared = comparable_with(rows, count, like);
+        ret_divergence->compact_rev = like->compact_rev;
+    }
 }

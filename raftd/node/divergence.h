@@ -21,8 +21,10 @@ struct hash_row {
 struct divergence {
     bool agreed;             /* a quorum has one hash */
     bool doubtful;           /* no quorum has, and some differ */
-    uint64_t wrong[MEMBERS_MAX];
-    unsigned wrong_count;
+    uint64_t wrong[MEMBERS_MAX], alike[MEMBERS_MAX]; /* another hash than the quorum's, and that one */
+    unsigned wrong_count, alike_count;
+    unsigned compared;       /* so many could have differed from each other: those of one compact revision, the quorum's or else the most */
+    mvcc_rev compact_rev;    /* that one */
 };
 
 /* One row a member, at most MEMBERS_MAX. */

@@ -177,8 +177,9 @@ enum status node_change_members(struct node *n, const struct member_change *chan
                                 void *arg, struct node_request **ret_request) MUST_CHECK;
 
 /*
- * Compare what is stored here with what the others have of it, as etcd's --initial-corrupt-check. may_serve: this member does not differ from
- * a quorum, nor does nobody know who is right; or within the time of a request nobody could be compared. Once.
+ * Compare what is stored here with what the others have of it, as etcd's --initial-corrupt-check. may_serve: a quorum holds the
+ * same. Else a quorum does not, or some differ and nobody knows who is right. Until that is known, however long, done_fn is not called: silence
+ * of the others is no answer. Once.
  */
 typedef void (*node_compared_fn)(void *arg, bool may_serve);
 void node_compare_at_start(struct node *n, node_compared_fn done_fn, void *arg);

@@ -196,6 +196,23 @@ def test_one_that_differs_neither_leads_nor_hands_its_data_on(raftd, tmp_path):
             new.close()
 
 
+def test_the_alarm_does_not_wait_for_one_that_is_down(trio):
+    """Nobody knows who is right before that one is there, and says it."""
+    leader = trio.leader()
+    other, down = trio.followers()
+    member_id = other.ids()[0]
+    down.stop()
+    other.stop()
+    alter(other)
+    other.start(wait=False)
+    members.wait_until(lambda: alarms(leader) == [(0, CORRUPT)], "the alarm of nobody", seconds=15)
+    down.start(wait=False)
+    members.wait_until(lambda: (member_id, CORRUPT) in (alarms(leader) or []), "the alarm of that one")
+    disarm(leader, 0)
+    assert alarms(leader) == [(member_id, CORRUPT)]
+    assert kv_in(leader) == VALUE
+
+
 def test_etcdctl_lists_and_disarms(trio):
     other = trio.followers()[0]
     member_id = other.ids()[0]
@@ -235,5 +252,15 @@ def test_a_member_that_differs_is_not_started(trio):
     for node in trio:
         if node is not other:
             node.start(wait=False)
-    trio.wait_ready([node for node in trio if node is not other])
+    rest = [node for node in trio if node is not other]
+    trio.wait_ready(rest)
     assert time.monotonic() - began < 15
+    # One that reaches nobody cannot know; it goes on asking.
+    for node in rest:
+        node.stop()
+    waited = log_text(rest[0]).count("clients wait")
+    rest[0].start(wait=False)
+    members.wait_until(lambda: log_text(rest[0]).count("clients wait") > waited, "a warning")
+    assert rest[0].is_running() and alarms(rest[0]) is None
+    rest[1].start(wait=False)
+    trio.wait_ready(rest)

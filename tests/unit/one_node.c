@@ -17,6 +17,8 @@ static struct members initial;
 uint64_t segment_bytes, space_low_bytes;
 int64_t corrupt_check_ns;
 int64_t clock_ns;
+char compare_words[200];
+bool compare_is_bad;
 bool force_new_cluster, open_fails;
 struct raft_message sent[SENT_MAX];
 unsigned sent_count, seals;
@@ -54,6 +56,13 @@ static void on_fail(void *arg, const char *text)
 {
     (void)arg;
     fail_msg("%s", text);
+}
+
+static void on_compare(void *arg, bool is_bad, const char *text)
+{
+    (void)arg;
+    compare_is_bad = is_bad;
+    snprintf(compare_words, sizeof compare_words, "%s", text);
 }
 
 static int64_t now(void *arg)
@@ -98,6 +107,7 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .seal_fn = on_seal,
                              .job_fn = on_job,
                              .fail_fn = on_fail,
+                             .compare_fn = on_compare,
                              .wall_ns_fn = wall_ns,
                              .now_ns_fn = clock_ns ? now : NULL};
     static struct store_dir nowhere; /* no snapshots here */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Members compare what they hold: the judgement, and a member that asks, is asked, and raises the alarm. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "raftd/node/divergence.h"
@@ -67,6 +69,22 @@ static void who_cannot_tell_and_who_forgot_another_part_is_not_judged(void **sta
     assert_true(!d.agreed && !d.doubtful && !d.wrong_count);
 }
 
+static void who_was_compared_is_counted(void **state)
+{
+    struct divergence d;
+
+    (void)state;
+    d = FIND(&three, {1, true, 7, 5}, {2, true, 7, 6}, {3, true, 7, 7});
+    assert_true(!d.agreed && !d.doubtful && d.compared == 1);
+    d = FIND(&three, {1, true, 7, 5}, {2, true, 7, 6}, {3, true, 8, 6});
+    assert_true(!d.agreed && d.doubtful && d.compared == 2 && d.compact_rev == 6);
+    d = FIND(&three, {1, true, 8, 5}, {2, true, 7, 6}, {3, true, 7, 6});
+    assert_true(d.agreed && d.compared == 2 && d.compact_rev == 6 && d.alike_count == 2 && d.alike[0] == 2 && d.alike[1] == 3);
+    d = FIND(&three, {1, false, 7, 5}, {2, false, 7, 5});
+    assert_int_equal(d.compared, 0);
+    assert_int_equal(find(&three, NULL, 0).compared, 0);
+}
+
 static void learners_are_judged_and_judge_nobody(void **state)
 {
     const struct raft_conf c = {.voters = {1, 2, 3}, .voter_count = 3, .learners = {4, 5}, .learner_count = 2};
@@ -121,15 +139,20 @@ static void answer(enum raft_message_type type, uint64_t from, raft_index index)
 }
 
 /* The others live, and hold all that they are sent. */
-static void pass_heard(int64_t ms)
+static void pass_heard_up_to(uint64_t last, int64_t ms)
 {
     for (int64_t end = now + ms * MS; now < end;) {
         pass(10);
-        for (uint64_t id = 2; id <= 3; id++) {
+        for (uint64_t id = 2; id <= last; id++) {
             answer(RAFT_MSG_HEARTBEAT_RESPONSE, id, 0);
             answer(RAFT_MSG_APPEND_RESPONSE, id, status().last);
         }
     }
+}
+
+static void pass_heard(int64_t ms)
+{
+    pass_heard_up_to(3, ms);
 }
 
 static void lead(unsigned members)
@@ -187,13 +210,18 @@ static uint32_t own_hash(mvcc_rev rev)
     return hash;
 }
 
-static void tell_hash(uint64_t from, const struct raft_message *asked, uint32_t hash)
+static void tell_hash_of(uint64_t from, const struct raft_message *asked, uint32_t hash, mvcc_rev compact_rev)
 {
     struct raft_message m = {.type = RAFT_MSG_HASH_RESPONSE, .from = from, .to = 1, .index = asked->index, .context = asked->context,
-                             .hint_term = hash, .commit = (uint64_t)mvcc_compact_revision(store)};
+                             .hint_term = hash, .commit = (uint64_t)compact_rev};
 
     node_step(node, &m);
     node_run(node);
+}
+
+static void tell_hash(uint64_t from, const struct raft_message *asked, uint32_t hash)
+{
+    tell_hash_of(from, asked, hash, mvcc_compact_revision(store));
 }
 
 static void wait_for_question(void)
@@ -291,6 +319,50 @@ static void who_is_wrong_stays_open_without_a_quorum(void **state)
     assert_int_equal(list[0].id, 0);
     assert_false(node_is_corrupt(node));
     assert_int_equal(put(), ST_CORRUPT_CLUSTER);
+    close_node();
+}
+
+/* Who is not there cannot say who is right: the alarm is not put off for it. */
+static void a_member_that_is_down_is_not_waited_for(void **state)
+{
+    struct alarm list[ALARMS_MAX];
+    struct raft_message asked;
+
+    (void)state;
+    lead(3);
+    assert_int_equal(put(), ST_OK);
+    wait_for_question();
+    asked = *question(2);
+    tell_hash(2, &asked, own_hash((mvcc_rev)asked.index) + 1);
+    pass_heard_up_to(2, 1200);
+    assert_int_equal(alarms(list), 1);
+    assert_int_equal(list[0].id, 0);
+    assert_true(node_refuses_reads(node) && !node_is_corrupt(node));
+    close_node();
+}
+
+/* Nobody is accused for that, but nobody is said to hold the same, either. */
+static void what_cannot_be_compared_is_told(void **state)
+{
+    struct alarm list[ALARMS_MAX];
+    struct raft_message asked;
+    mvcc_rev compacted;
+    char words[100];
+
+    (void)state;
+    lead(3);
+    assert_int_equal(put(), ST_OK);
+    wait_for_question();
+    asked = *question(2);
+    compacted = mvcc_compact_revision(store);
+    compare_words[0] = '\0';
+    tell_hash_of(2, &asked, 1, compacted + 1);
+    tell_hash_of(3, &asked, 2, compacted + 2);
+    assert_int_equal(alarms(list), 0);
+    assert_true(compare_is_bad);
+    assert_null(strstr(compare_words, "none differ"));
+    snprintf(words, sizeof words, "member=3 compact_rev=%" PRId64 " others=%" PRId64, compacted + 2, compacted);
+    assert_non_null(strstr(compare_words, words));
     close_node();
 }
 
@@ -496,17 +568,29 @@ static void a_member_that_starts_waits_no_longer_than_a_request(void **state)
     close_node();
 }
 
-static void a_member_that_starts_alone_serves(void **state)
+/* Silence is no answer; and nor is one that cannot tell. */
+static void a_member_that_starts_alone_waits_for_a_quorum(void **state)
 {
+    struct raft_message asked = begin_again(), cannot;
+    uint64_t first = asked.context;
+
     (void)state;
-    open_node(3, UINT64_MAX, false);
-    now = 0;
-    may_serve = -1;
-    node_compare_at_start(node, on_compared, NULL);
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < 200; i++) {
         sent_count = 0;
         pass(100);
     }
+    assert_int_equal(may_serve, -1);
+    assert_true(compare_is_bad);
+    assert_non_null(strstr(compare_words, "clients wait"));
+    for (int i = 0; i < 10 && !question(3); i++)
+        pass(100);
+    asked = *question(3);
+    assert_true(asked.context != first); /* anew */
+    cannot = (struct raft_message){.type = RAFT_MSG_HASH_RESPONSE, .from = 2, .to = 1, .index = asked.index, .context = asked.context, .reject = true};
+    node_step(node, &cannot);
+    assert_int_equal(may_serve, -1);
+    pass(50); /* its own is made */
+    tell_hash(3, &asked, own_hash((mvcc_rev)asked.index));
     assert_int_equal(may_serve, true);
     close_node();
 }
@@ -517,11 +601,14 @@ int main(void)
         cmocka_unit_test(who_differs_from_a_quorum_is_named),
         cmocka_unit_test(without_a_quorum_nobody_is_named),
         cmocka_unit_test(who_cannot_tell_and_who_forgot_another_part_is_not_judged),
+        cmocka_unit_test(who_was_compared_is_counted),
         cmocka_unit_test(learners_are_judged_and_judge_nobody),
         cmocka_unit_test(a_joint_configuration_needs_both_quorums),
         cmocka_unit_test_setup_teardown(a_leader_finds_one_that_differs_and_writes_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_leader_may_be_the_one_that_is_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_wrong_stays_open_without_a_quorum, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_member_that_is_down_is_not_waited_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_cannot_be_compared_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(equal_members_raise_nothing_and_neither_do_old_or_strange_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_asked_answers_when_it_has_the_revision, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_hash_that_takes_longer_than_the_others_are_waited_for_counts, set_up, tear_down),
@@ -529,7 +616,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_member_that_starts_and_differs_does_not_serve, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_member_that_starts_is_not_to_blame_for_another, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_member_that_starts_waits_no_longer_than_a_request, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_member_that_starts_alone_serves, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_member_that_starts_alone_waits_for_a_quorum, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
