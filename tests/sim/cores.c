@@ -273,6 +273,8 @@ static void on_message(void *arg, unsigned number, uint64_t from, const uint8_t 
         core_rules_on_stepped(&m->shared->rules, number, &message);
         if (message.type == RAFT_MSG_SNAPSHOT)
             consider_snapshot(m, &message);
+        if (message.type == RAFT_MSG_APPEND && world_chance(&m->shared->world, m->shared->forgets))
+            raft_forget_leader(m->raft);
     }
     frame_free_message(&message);
     core_run(m);

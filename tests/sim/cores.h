@@ -83,6 +83,7 @@ struct cores {
     void *elected_arg;
     /* drawn */
     int64_t tick_ns, store_ns, install_ns;
+    unsigned forgets; /* of a thousand appends, after how many the leader is taken for lost */
     unsigned slow_stores, election_ticks, heartbeat_ticks, inflight;
     size_t message_bytes, uncommitted_bytes, value_bytes;
     bool pull_log;

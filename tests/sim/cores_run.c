@@ -190,8 +190,8 @@ static const struct fault {
     unsigned weight;
     void (*fn)(struct cores_run *run, struct sim_core *victim); /* who is awake */
 } faults[] = {
-    {15, crash}, {4, crash_all}, {4, lose_log}, {15, separate}, {12, join}, {12, pause_core}, {15, stall_store},
-    {8, transfer}, {6, campaign}, {8, forget_leader}, {4, step_down}, {4, change_fitness}, {30, checkpoint},
+    {15, crash}, {4, crash_all}, {12, lose_log}, {15, separate}, {12, join}, {12, pause_core}, {15, stall_store},
+    {8, transfer}, {6, campaign}, {12, forget_leader}, {4, step_down}, {4, change_fitness}, {30, checkpoint},
 };
 
 static const struct fault *draw_fault(struct world *w)
@@ -314,7 +314,7 @@ static void heal(struct cores_run *run)
     world_heal(&s->world);
     s->world.loss = s->world.repeat = s->world.late = 0;
     s->world.delay_ns = s->world.delay_tail_ns = s->store_ns = s->tick_ns / 20;
-    s->slow_stores = 0;
+    s->slow_stores = s->forgets = 0;
     for (unsigned i = 0; i < s->count; i++) {
         struct sim_core *m = &s->members[i];
         if (!m->raft)
@@ -368,6 +368,7 @@ static void draw(struct cores_run *run)
     s->catchup = (raft_index)world_between(w, 0, 12);
     s->store_ns = world_between(w, s->tick_ns / 100, world_chance(w, 300) ? 4 * s->tick_ns : s->tick_ns / 2);
     s->install_ns = world_between(w, s->tick_ns / 5, 30 * s->tick_ns);
+    s->forgets = world_chance(w, 200) ? (unsigned)world_between(w, 20, 300) : 0;
     s->slow_stores = world_chance(w, 300) ? (unsigned)world_between(w, 10, 200) : 0;
     w->loss = world_chance(w, 500) ? (unsigned)rng_below(&w->rng, 250) : 0;
     w->repeat = world_chance(w, 500) ? (unsigned)rng_below(&w->rng, 300) : 0;
