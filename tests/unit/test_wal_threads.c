@@ -4,13 +4,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,9 +40,18 @@ static void on_wake(void *arg)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* A log that is to fail, in a process of its own: it ends when its owner has ordered something more. */
+static _Atomic bool must_fail, has_failed, has_ordered;
+
 static void on_failure(void *arg, const char *text)
 {
     (void)arg;
+    if (atomic_load(&must_fail)) {
+        atomic_store(&has_failed, true);
+        while (!atomic_load(&has_ordered))
+            sched_yield();
+        _exit(0);
+    }
     fprintf(stderr, "%s\n", text);
     abort();
 }
@@ -112,6 +125,13 @@ static uint64_t append(struct wal *w, raft_index index, uint32_t len)
     return ticket;
 }
 
+/* Durable, or it never will be. */
+static void wait_or_fail(const struct wal *w, uint64_t ticket)
+{
+    while (wal_durable(w) < ticket && !atomic_load(&has_failed))
+        sched_yield();
+}
+
 static void check_replay(struct wal *w, raft_index begin, raft_index last, uint32_t len)
 {
     struct raft_entry **entries = NULL;
@@ -131,6 +151,41 @@ static void check_replay(struct wal *w, raft_index begin, raft_index last, uint3
         raft_entry_unref(entries[i]);
     }
     free(entries);
+}
+
+static void fail_and_order_more(struct place *p)
+{
+    const struct rlimit limit = {64 << 10, 64 << 10}; /* what is written behind it fails */
+    struct wal *w = open_log(p, 1 << 20);
+    raft_index index = 0;
+
+    atomic_store(&must_fail, true);
+    signal(SIGXFSZ, SIG_IGN);
+    wal_start(w);
+    if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+        _exit(1);
+    alarm(60);
+    while (!atomic_load(&has_failed))
+        wait_or_fail(w, append(w, ++index, 1000));
+    append(w, ++index, 1000);
+    wal_release(w, index, 1);
+    atomic_store(&has_ordered, true);
+    for (;;)
+        pause();
+}
+
+/* The writer says so, and then ends the process; what the owner orders between the two is no reason for another end. */
+static void what_is_ordered_of_a_log_that_has_failed_is_never_written(void **state)
+{
+    int status;
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (!child)
+        fail_and_order_more(*state);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void many_batches_share_a_sync_and_tickets_grow_in_order(void **state)
@@ -364,6 +419,7 @@ static void a_file_that_is_a_link_or_open_to_others_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_is_ordered_of_a_log_that_has_failed_is_never_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_batches_share_a_sync_and_tickets_grow_in_order, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(segments_roll_and_recycle_under_load, set_up, tear_down),
