@@ -35,6 +35,12 @@ test_mvcc_transfer_SOURCES = tests/unit/test_mvcc_transfer.c tests/unit/check.h
 test_mvcc_transfer_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_mvcc_transfer_LDADD = libmvcc.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS)
 
+check_PROGRAMS += test_syncs
+TESTS += test_syncs
+test_syncs_SOURCES = tests/unit/test_syncs.c tests/unit/check.h
+test_syncs_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_syncs_LDADD = libmvcc.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS)
+
 check_PROGRAMS += test_store_dir
 TESTS += test_store_dir
 test_store_dir_SOURCES = tests/unit/test_store_dir.c tests/unit/check.h

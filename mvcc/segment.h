@@ -52,5 +52,7 @@ enum status segment_read_keys(struct segment *s, segment_key_fn key_fn, void *ar
 /* The sequences of all segments in dir, ascending, in a fresh array; files of seals that never ended are removed. */
 enum status segment_list(const char *dir, uint64_t **ret_sequences, size_t *ret_count, struct error *ret_error)
     MUST_CHECK;
+/* The names of all segments are durable then. ST_IO. */
+enum status segment_sync_names(const char *dir, struct error *ret_error) MUST_CHECK;
 
 #endif

@@ -130,7 +130,7 @@ static enum status write_records(const char *path, struct memtable *t, const str
         ok = store_bytes(tdb, key, sizeof key, slice_of(record, len));
     }
     ok = ok && store_meta(tdb, meta, state);
-    if (ok && !no_sync)
+    if (ok && !no_sync && !PLANTED(segment_not_synced))
         ok = fsync(tdb_fd(tdb)) == 0;
     /* Of what failed: closing may succeed and forget it. A file that cannot grow fails without any error of TDB's. */
     error = errno ? errno : ENOSPC;
@@ -183,7 +183,7 @@ static enum status write_side(const char *path, const struct memtable *t, const 
     return ok ? ST_OK : fail_to_write(ret_error, path, "cannot be written");
 }
 
-static enum status sync_dir(const char *dir, struct error *ret_error)
+enum status segment_sync_names(const char *dir, struct error *ret_error)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool ok = fd >= 0 && fsync(fd) == 0;
@@ -216,8 +216,8 @@ enum status segment_write(const char *dir, struct memtable *t, const struct segm
         unlink(side_tmp);
         unlink(side);
     }
-    if (st == ST_OK && !no_sync)
-        st = sync_dir(dir, ret_error);
+    if (st == ST_OK && !no_sync && !PLANTED(segment_name_not_synced))
+        st = segment_sync_names(dir, ret_error);
     return st == ST_OK ? segment_open(dir, meta->sequence, ret_segment, ret_error) : st;
 }
 

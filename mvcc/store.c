@@ -102,6 +102,9 @@ enum status mvcc_open(const struct mvcc_options *options, struct mvcc **ret_stor
         st = error_set(ret_error, ST_IO, "%s: cannot be made: %s", s->dir, strerror(errno));
     if (st == ST_OK)
         st = segment_list(s->dir, &sequences, &count, ret_error);
+    /* A process that was killed may have left names that no disk knows; the log is cut behind what is found here. */
+    if (st == ST_OK && count && !s->no_sync)
+        st = segment_sync_names(s->dir, ret_error);
     for (size_t i = 0; st == ST_OK && i < count; i++)
         st = take_segment(s, sequences[i], ret_error);
     free(sequences);
