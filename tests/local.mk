@@ -27,6 +27,7 @@ pytest_files = \
 	tests/cluster/test_long_ranges.py \
 	tests/cluster/test_names.py \
 	tests/cluster/test_partition.py \
+	tests/cluster/test_power_cuts.py \
 	tests/cluster/test_replication.py \
 	tests/cluster/test_stalled_disk.py \
 	tests/cluster/test_start.py \
@@ -58,7 +59,7 @@ check-threads: $(threaded_tests)
 EXTRA_DIST += $(pytest_files) \
 	tests/bench/README.md tests/bench/bench.py tests/bench/load.py tests/bench/minfuse.c tests/bench/mount.py tests/bench/report.py \
 	tests/bench/restart.py tests/bench/run \
-	tests/cluster/conftest.py tests/cluster/writers.py \
+	tests/cluster/conftest.py tests/cluster/traced.py tests/cluster/writers.py \
 	tests/compat/conftest.py tests/compat/etcdctl_script.py tests/compat/normalise.py \
 	tests/compat/go/go.mod tests/compat/go/go.sum tests/compat/go/main.go tests/compat/go/range.go tests/compat/go/txn.go \
 	tests/compat/go/watch.go \
@@ -121,7 +122,7 @@ soak: tests/sim/test_sim
 
 # In a build with --enable-planted-bugs: how long each of them lives.
 HUNT_SECONDS = 600
-planted-bugs: tests/sim/test_sim $(raft_tests) test_wal_damage tests/scenarios/run
+planted-bugs: tests/sim/test_sim $(raft_tests) test_wal_damage test_syncs tests/scenarios/run
 	$(srcdir)/tests/sim/hunt tests/sim/test_sim $(HUNT_SECONDS)
 .PHONY: planted-bugs
 dist_noinst_SCRIPTS += tests/sim/hunt

@@ -21,6 +21,7 @@ import members
 import pytest
 import servers
 from conftest import rounds
+from traced import Traced, why_not
 
 FLAGS = ["--memtable-bytes", "1048576"]
 VALUE = bytes(range(256)) * 400
@@ -37,39 +38,11 @@ KILLING = [*FAILING, "write", "close", "pread64", "munmap", "fstat", "newfstatat
 NAMELESS = "munmap"  # no argument of it says what it is about
 
 
-class Traced(servers.Node):
-    """A member under strace -D, which injects, or only writes down: the process is the member itself."""
-
-    inject = None
-    watched = ()
-
-    @property
-    def trace_path(self):
-        """Of the last start under strace."""
-        return self.directory / f"{self.name}.trace"
-
-    def command(self):
-        if not self.inject and not self.watched:
-            return super().command()
-        calls = [self.inject.split(":")[0]] if self.inject else [f"?{call}" for call in self.watched]
-        injected = ["-e", f"inject={self.inject}"] if self.inject else []
-        return ["strace", "-D", "-f", "-qq", "-y", "-o", str(self.trace_path), "-e", f"trace={','.join(calls)}", *injected, *super().command()]
-
-    def trace(self):
-        return self.trace_path.read_text(errors="replace")
-
-    def was_struck(self):
-        """By an error; a signal leaves no such mark."""
-        return "(INJECTED)" in self.trace()
-
-
 @pytest.fixture
 def traced(raftd, tmp_path):
-    if not shutil.which("strace"):
-        pytest.skip("strace is not there")
-    done = subprocess.run(["strace", "-D", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"strace cannot trace here: {done.stderr.strip()}")
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
     node = Traced(raftd, tmp_path, flags=FLAGS)
     yield node
     node.close()

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A member under strace: what it asks of its disk, written down or made to fail."""
+
+import shutil
+import subprocess
+
+import servers
+
+
+def why_not():
+    """Why nothing can be traced here, or None."""
+    if not shutil.which("strace"):
+        return "strace is not there"
+    done = subprocess.run(["strace", "-D", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
+    return f"strace cannot trace here: {done.stderr.strip()}" if done.returncode else None
+
+
+class Traced(servers.Node):
+    """A member under strace -D, which injects, or only writes down: the process is the member itself."""
+
+    inject = None
+    watched = ()
+
+    @property
+    def trace_path(self):
+        """Of the last start under strace."""
+        return self.directory / f"{self.name}.trace"
+
+    def command(self):
+        if not self.inject and not self.watched:
+            return super().command()
+        calls = [self.inject.split(":")[0]] if self.inject else [f"?{call}" for call in self.watched]
+        injected = ["-e", f"inject={self.inject}"] if self.inject else []
+        return ["strace", "-D", "-f", "-qq", "-y", "-o", str(self.trace_path), "-e", f"trace={','.join(calls)}", *injected, *super().command()]
+
+    def trace(self):
+        return self.trace_path.read_text(errors="replace")
+
+    def was_struck(self):
+        """By an error; a signal leaves no such mark."""
+        return "(INJECTED)" in self.trace()
