@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "tests/unit/temp_dir.h"
@@ -17,7 +18,7 @@ static struct members initial;
 uint64_t segment_bytes, space_low_bytes;
 int64_t corrupt_check_ns;
 int64_t clock_ns;
-char compare_words[200];
+char compare_words[4096];
 bool compare_is_bad;
 bool force_new_cluster, open_fails;
 struct raft_message sent[SENT_MAX];
@@ -60,9 +61,11 @@ static void on_fail(void *arg, const char *text)
 
 static void on_compare(void *arg, bool is_bad, const char *text)
 {
+    size_t len = strlen(compare_words);
+
     (void)arg;
     compare_is_bad = is_bad;
-    snprintf(compare_words, sizeof compare_words, "%s", text);
+    snprintf(compare_words + len, sizeof compare_words - len, "%s\n", text);
 }
 
 static int64_t now(void *arg)
@@ -144,6 +147,7 @@ int set_up(void **state)
     segment_bytes = 1 << 16;
     space_low_bytes = 0;
     corrupt_check_ns = 0;
+    compare_words[0] = '\0';
     force_new_cluster = open_fails = false;
     return 0;
 }

@@ -28,7 +28,7 @@ extern unsigned jobs;
 extern struct node_job *job; /* likewise: the storage thread is the test */
 extern uint64_t segment_bytes, space_low_bytes; /* of members opened from now on; set_up: small segments, no reserve */
 
-extern char compare_words[200]; /* said of comparisons, last */
+extern char compare_words[4096]; /* said of comparisons, one line each, while there is room */
 extern bool compare_is_bad;
 extern int64_t corrupt_check_ns; /* the same; set_up: never */
 extern int64_t clock_ns; /* what the time is between ticks; 0: as of the last one */
