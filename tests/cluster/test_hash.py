@@ -2,6 +2,7 @@
 """Maintenance.HashKV: replicas have one hash for one revision, however each of them keeps it; and it holds up nobody."""
 
 import random
+import re
 
 import h2c
 import kv
@@ -9,11 +10,13 @@ import pytest
 import servers
 from conftest import rounds
 from h2raw import RawConnection
+from traced import Traced, whole_calls, why_not
 from writers import Writers
 
 SMALL = ["--snapshot-count=100", "--snapshot-catchup-entries=50", "--memtable-bytes=1048576"]
 OUT_OF_RANGE = 11
 CALL_SECONDS = 60
+LARGE_READ = 4096  # bytes: of a file that is opened only its head is read
 
 
 @pytest.fixture
@@ -100,6 +103,30 @@ def test_a_large_store_is_hashed_beside_everything_else(node):
         assert all(raw.answer(stream).code == 0 for stream in asking)
         assert hashing not in raw.answers, "the others waited for the hash"
         assert raw.answer(hashing).code == 0
+
+
+def test_segments_are_read_before_a_hash_walks_over_them(raftd, tmp_path):
+    """By another thread: the one that answers everybody must not wait for the disk."""
+    if reason := why_not():
+        pytest.skip(reason)
+    node = Traced(raftd, tmp_path, flags=SMALL)
+    node.watched = ("read", "pread64")
+    ahead, walked = set(), set()
+    with node:
+        with node.channel(CALL_SECONDS) as channel:
+            for i in range(40):
+                kv.put(channel, b"large/%03d" % i, random.randbytes(100000))
+            kv.hash_of(channel)
+        loop = node.pid
+        node.stop()
+    for thread, text, *_ in whole_calls(node.trace()):
+        call = re.match(r"(p?read)(?:64)?\(\d+<([^>]*\.tdb)>.* = (\d+)$", text)
+        if call and int(thread) == loop:
+            assert call[2] in ahead, f"the loop read {call[2]} from the disk"
+            walked.add(call[2])
+        elif call and call[1] == "read" and int(call[3]) >= LARGE_READ:
+            ahead.add(call[2])
+    assert len(walked) >= 2, walked
 
 
 def test_clients_that_leave_before_their_hash_is_there(node):

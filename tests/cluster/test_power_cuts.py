@@ -13,7 +13,7 @@ import kv
 import pytest
 import servers
 from conftest import rounds
-from traced import Traced, why_not
+from traced import Traced, whole_calls, why_not
 from writers import Writers
 
 FLAGS = ["--snapshot-count=100", "--snapshot-catchup-entries=50", "--memtable-bytes=1048576"]
@@ -54,20 +54,10 @@ def helped(node):
 
 def calls(trace):
     """(name, arguments, line of the begin, line of the end), in order of the ends; those that failed are none."""
-    begun, found = {}, []
-    for number, line in enumerate(trace.splitlines()):
-        thread, _, rest = line.partition(" ")
-        rest = rest.strip()
-        if resumed := re.match(r"<\.\.\. \w+ resumed>(.*)", rest):
-            first, text = begun.pop(thread, (number, ""))
-            rest = text + resumed[1]
-        elif rest.endswith("<unfinished ...>"):
-            begun[thread] = number, rest.removesuffix("<unfinished ...>")
-            continue
-        else:
-            first = number
-        if done := re.match(r"(\w+)\((.*)\)\s+= 0$", rest):
-            found.append((done[1], done[2], first, number))
+    found = []
+    for _, text, begin, end in whole_calls(trace):
+        if done := re.match(r"(\w+)\((.*)\)\s+= 0$", text):
+            found.append((done[1], done[2], begin, end))
     return found
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A member under strace: what it asks of its disk, written down or made to fail."""
 
+import re
 import shutil
 import subprocess
 
@@ -13,6 +14,21 @@ def why_not():
         return "strace is not there"
     done = subprocess.run(["strace", "-D", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
     return f"strace cannot trace here: {done.stderr.strip()}" if done.returncode else None
+
+
+def whole_calls(trace):
+    """(thread, "name(arguments) = result", line of the begin, line of the end), in order of the ends."""
+    begun = {}
+    for number, line in enumerate(trace.splitlines()):
+        thread, _, text = line.partition(" ")
+        text, first = text.strip(), number
+        if text.endswith("<unfinished ...>"):
+            begun[thread] = text.removesuffix("<unfinished ...>"), number
+            continue
+        if resumed := re.match(r"<\.\.\. \w+ resumed>(.*)", text):
+            text, first = begun.pop(thread, ("", number))
+            text += resumed[1]
+        yield thread, text, first, number
 
 
 class Traced(servers.Node):
