@@ -731,9 +731,9 @@ void server_close(struct server *s)
     loop_timer_cancel(s->loop, &s->stall);
     loop_timer_cancel(s->loop, &s->stop);
     loop_timer_cancel(s->loop, &s->end);
-    voters_keeper_stop(&s->voters);
     loop_task_cancel(s->loop, &s->run);
     storage_thread_stop(s->storage);
+    voters_keeper_stop(&s->voters);
     /* The log first: what was proposed is written; then those who wait are told that the outcome is open. */
     wal_close(s->files.wal);
     grpc_server_free(s->grpc);

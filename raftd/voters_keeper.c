@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 #define RETRY_NS NS_PER_S
@@ -71,6 +72,11 @@ void voters_keeper_start(struct voters_keeper *k)
 
 void voters_keeper_stop(struct voters_keeper *k)
 {
-    if (k->loop)
-        loop_timer_cancel(k->loop, &k->again);
+    struct error error;
+
+    if (!k->loop)
+        return; /* it never began */
+    loop_timer_cancel(k->loop, &k->again);
+    if (voters_save(k->voters, k->dir_fd, &error) != ST_OK)
+        log_warning("server", "%s; the next start counts the voters of before", error.text);
 }

@@ -23,7 +23,7 @@ struct voters_keeper {
 
 /* The fields above are set. */
 void voters_keeper_start(struct voters_keeper *k);
-/* No member of it is touched any more; a job under way is the storage thread's. */
+/* When the storage thread has ended: what it has not written is written now. */
 void voters_keeper_stop(struct voters_keeper *k);
 /* The number may be another one now. */
 void voters_keeper_save(struct voters_keeper *k);

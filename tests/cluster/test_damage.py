@@ -265,6 +265,8 @@ def test_the_last_one_of_three_refuses(trio, tmp_path, name):
         members.insist(members.remove, last, members.id_of(node))
         assert members.wait_ended(node) == 0
     write_to(last, 1000, 1)
+    # A start that finds the number of before waits for others, who are none any more; it is written beside everything else.
+    members.wait_until(lambda: (member(last) / "voters").read_bytes()[24:] == (1).to_bytes(8, "little"), "the number of voters on disk")
     last.kill9()
     DAMAGES[name](last)
     line = refused(last.command(), tmp_path)
