@@ -17,6 +17,9 @@ import servers
 from etcdctl_script import LATER, SCRIPT, Step
 from normalise import normalise
 
+# A shell that starts tests in the background has it ignored, etcdctl would inherit that, and a watch would never end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 STEP_SECONDS = 30
 CLIENTS = {"3.7.1": (3, 7), "debian": (3, 4)}
 
