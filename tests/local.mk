@@ -46,8 +46,8 @@ pytest_files = \
 	tests/rounds/test_judge.py
 TESTS += $(pytest_files)
 # Enough to see that a release is whole, once all of them have passed in the tree: what looks at files, and one of each kind.
-release_tests = $(CHECKS) tests/scenarios/run test_node test_mvcc tests/cluster/test_replication.py tests/compat/test_client.py \
-	tests/fs/test_embedded.py
+release_programs = tests/scenarios/run test_node test_mvcc
+release_tests = $(CHECKS) $(release_programs) tests/cluster/test_replication.py tests/compat/test_client.py tests/fs/test_embedded.py
 
 # Those in which threads meet, for a build with --enable-sanitizer=thread.
 threaded_tests = test_wal_threads test_mvcc test_net_loop test_net_resolver

@@ -32,7 +32,7 @@ PORTS = range(20000, 32000)
 FINDING = re.compile(r".*(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |invariant broken: ).*")
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_given_ports = set()
+_claims = []  # sockets: the ports that this process was given
 
 
 class ServerError(Exception):
@@ -64,16 +64,20 @@ def first_program(places):
 
 
 def free_port():
-    """A port that nothing listens on and that was not handed out before in this process."""
+    """
+    A port that nothing listens on, and that no test gets again while this process lives: a server that is down for a while must find
+    its port when it comes back. Tests run side by side, so a name that is gone with its process says which are taken.
+    """
     for port in random.sample(PORTS, len(PORTS)):
-        if port in _given_ports:
-            continue
-        with socket.socket() as probe:
-            try:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0raftfs-test-port-{port}")
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        _given_ports.add(port)
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
         return port
     raise ServerError("no free port")
 
