@@ -3,6 +3,7 @@
 
 import contextlib
 import random
+import re
 import shutil
 import time
 
@@ -85,8 +86,10 @@ def first_byte(node):
 
 
 def somewhere(node):
+    """A byte of an entry that others stand behind."""
     path = log_files(node)[-1]
-    return path, random.randrange(128, used_bytes(path) - 600)
+    places = [match.start() for match in re.finditer(rb"value of \d{6} ", path.read_bytes())]
+    return path, random.choice(places[:-100])
 
 
 def forget_log(node):
