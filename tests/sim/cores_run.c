@@ -196,14 +196,7 @@ static const struct fault {
 
 static const struct fault *draw_fault(struct world *w)
 {
-    unsigned sum = 0, at;
-    const struct fault *f = faults;
-
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        sum += faults[i].weight;
-    for (at = (unsigned)rng_below(&w->rng, sum); at >= f->weight; f++)
-        at -= f->weight;
-    return f;
+    return world_draw_row(w, faults, sizeof faults / sizeof *faults, sizeof *faults);
 }
 
 static void strike(struct cores_run *run, struct sim_core *m)

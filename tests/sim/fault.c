@@ -434,14 +434,7 @@ static struct sim_member *draw_victim(struct run *run)
 
 static const struct fault *draw_fault(struct world *w)
 {
-    unsigned sum = 0, at;
-    const struct fault *f = faults;
-
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        sum += faults[i].weight;
-    for (at = (unsigned)rng_below(&w->rng, sum); at >= f->weight; f++)
-        at -= f->weight;
-    return f;
+    return world_draw_row(w, faults, sizeof faults / sizeof *faults, sizeof *faults);
 }
 
 void faults_strike(struct run *run, struct sim_member *victim)

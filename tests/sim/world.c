@@ -39,6 +39,18 @@ bool world_chance(struct world *w, unsigned of_thousand)
     return rng_below(&w->rng, 1000) < of_thousand;
 }
 
+const void *world_draw_row(struct world *w, const void *rows, size_t count, size_t row_bytes)
+{
+    const char *row = rows;
+    unsigned sum = 0, at;
+
+    for (size_t i = 0; i < count; i++)
+        sum += *(const unsigned *)(const void *)(row + i * row_bytes);
+    for (at = (unsigned)rng_below(&w->rng, sum); at >= *(const unsigned *)(const void *)row; row += row_bytes)
+        at -= *(const unsigned *)(const void *)row;
+    return row;
+}
+
 int64_t world_between(struct world *w, int64_t low, int64_t high)
 {
     return low + (int64_t)rng_below(&w->rng, (uint64_t)(high - low) + 1);

@@ -40,6 +40,8 @@ void world_init(struct world *w, uint64_t seed);
 void world_fini(struct world *w);
 /* One chance in `of` thousand. */
 bool world_chance(struct world *w, unsigned of_thousand);
+/* One of these rows by chance; each begins with its weight, an unsigned. */
+const void *world_draw_row(struct world *w, const void *rows, size_t count, size_t row_bytes);
 /* low..high */
 int64_t world_between(struct world *w, int64_t low, int64_t high);
 
