@@ -30,7 +30,7 @@ struct snapshot_message {
     uint64_t sequence; /* OFFER, CHUNK, END: its number; RECEIVED: the number that is expected */
     raft_index index;  /* END, INSTALLED: the snapshot's last entry; OFFER, CHUNK: what that would be if this were the end */
     raft_term log_term;
-    int64_t revision;  /* END: the store's at index; RECEIVED: of the last whole one that was there before this transfer, from 1 on */
+    int64_t revision;  /* OFFER, END: the store's at index; RECEIVED: of the last whole one that was there before this transfer, from 1 on */
     uint32_t crc;      /* CHUNK, END: CRC-32C of the data of all messages of the transfer, to the end of this one */
     struct slice data; /* CHUNK: records; END: the small state */
 };

@@ -13,6 +13,8 @@
 
 /* Elections' worth of ticks without a message: the sender has gone. */
 #define SILENCE_ELECTIONS 10
+/* An election's pause between two: as long a new leader has to apply what its log holds. */
+#define OLDER_OFFERS_MAX 4
 
 #define SHORT_OF_SPACE "this member is short of space"
 
@@ -31,6 +33,7 @@ struct snapshot_partial {
     bool is_known;     /* `revision` is of now: no transfer has added anything since */
     bool job_runs;     /* that looks after it while there is no transfer */
     mvcc_rev revision; /* the last whole one that it holds */
+    unsigned older_offers; /* one after the other: of leaders that have not applied as much */
     /* the storage thread's, while jobs are under way */
     struct mvcc_options options;
     char path[STORE_PATH_BYTES];
@@ -51,7 +54,7 @@ struct snapshot_receiver {
     /* of the END */
     raft_index index;
     raft_term log_term;
-    mvcc_rev revision;
+    mvcc_rev revision; /* until then: of the offer */
     struct buf state;
     struct store_dir dir; /* as it will be */
     struct mvcc *store;   /* the new one, open; the storage thread's while jobs are under way */
@@ -364,6 +367,18 @@ static void done_add(struct node *n, struct node_job *job)
     receiver_answer(n, r, SNAPSHOT_RECEIVED);
 }
 
+/*
+ * A new leader soon applies what its log holds, and goes on behind what is here. One that needs this very member for that never does, and
+ * the cluster would wait for ever.
+ */
+static bool is_ahead_for_good(struct node *n, const struct snapshot_receiver *r)
+{
+    struct snapshot_partial *p = n->partial;
+
+    p->older_offers = r->begin > r->revision ? p->older_offers + 1 : 0;
+    return p->older_offers >= OLDER_OFFERS_MAX;
+}
+
 static void done_open(struct node *n, struct node_job *job)
 {
     struct snapshot_job *j = (struct snapshot_job *)job;
@@ -376,6 +391,11 @@ static void done_open(struct node *n, struct node_job *job)
         return;
     }
     r->begin = j->revision;
+    if (is_ahead_for_good(n, r)) {
+        n->partial->older_offers = 0;
+        receiver_refuse(n, r, true, "it has not applied what was received of another");
+        return;
+    }
     r->stored = 1;
     receiver_answer(n, r, SNAPSHOT_RECEIVED);
 }
@@ -450,6 +470,7 @@ static void receiver_begin(struct node *n, const struct snapshot_message *m)
     r->term = m->term;
     r->transfer = m->transfer;
     r->index = m->index;
+    r->revision = m->revision;
     r->dir = *n->options.dir;
     r->dir.generation++;
     r->next = 1;

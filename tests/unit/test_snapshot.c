@@ -236,6 +236,42 @@ static void another_leader_goes_on_where_the_first_one_was(void **state)
     node_cluster_fini(&c);
 }
 
+static void spoil_the_end(struct snapshot_message *m, uint8_t *data)
+{
+    listen(m, data);
+    m->crc ^= m->type == SNAPSHOT_END;
+}
+
+/* It needs that member to know that the last entries are committed, so it would never offer as much as is there. */
+static void a_leader_that_cannot_apply_as_much_as_was_received_sends_it_anew(void **state)
+{
+    unsigned behind = begin_listening(28, 300), first = elect(), other = NODES - behind - first;
+    mvcc_rev received;
+
+    (void)state;
+    c.tamper_fn = spoil_the_end;
+    /* The other one has it in its log, and is cut off before it hears that it is committed. */
+    for (unsigned i = 0; i < 20000 && mvcc_revision(c.nodes[first].store) == mvcc_revision(c.nodes[other].store); i++)
+        node_cluster_write(&c, 1);
+    c.cut[other] = true;
+    received = mvcc_revision(c.nodes[first].store);
+    for (unsigned i = 0; i < 20000 && (!begun_count || begun_at[begun_count - 1] < received); i++)
+        node_cluster_step(&c);
+    assert_int_equal(begun_at[begun_count - 1], received);
+    node_cluster_kill(&c, first);
+    c.cut[other] = false;
+    assert_true(mvcc_revision(c.nodes[other].store) < received);
+    assert_int_equal(elect(), other);
+    c.tamper_fn = listen;
+    for (unsigned i = 0; i < 20000 && !c.nodes[behind].installed; i++)
+        node_cluster_step(&c);
+    assert_int_equal(c.nodes[behind].installed, 1);
+    assert_int_equal(begun_at[begun_count - 1], 1);
+    node_cluster_start(&c, first);
+    node_cluster_converge(&c);
+    node_cluster_fini(&c);
+}
+
 /* The whole would never get through in one go. */
 static void a_member_gets_healthy_however_often_it_is_interrupted(void **state)
 {
@@ -482,6 +518,7 @@ int main(void)
         cmocka_unit_test(the_sender_may_be_killed_at_any_step),
         cmocka_unit_test(the_receiver_goes_on_behind_its_last_segment_after_a_restart),
         cmocka_unit_test(another_leader_goes_on_where_the_first_one_was),
+        cmocka_unit_test(a_leader_that_cannot_apply_as_much_as_was_received_sends_it_anew),
         cmocka_unit_test(a_member_gets_healthy_however_often_it_is_interrupted),
         cmocka_unit_test(what_was_received_is_removed_when_the_store_holds_as_much),
         cmocka_unit_test(a_member_that_is_short_of_space_takes_none_until_there_is_some),
