@@ -46,7 +46,7 @@ static bool sync_fd(const struct store_dir *d, int fd)
     return d->no_sync || fsync(fd) == 0;
 }
 
-/* Temporary name, sync, rename, sync of the directory; that also makes the name of the new store durable. */
+/* Temporary name, sync, rename, sync of the directory. It is synced before the rename, too: what is named has a name by then. */
 enum status store_dir_write(const struct store_dir *next, struct error *ret_error)
 {
     uint8_t bytes[CURRENT_BYTES];
@@ -62,7 +62,8 @@ enum status store_dir_write(const struct store_dir *next, struct error *ret_erro
     ok = fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && (PLANTED(current_not_synced) || sync_fd(next, fd));
     if (!ok && (errno == ENOSPC || errno == EDQUOT))
         st = ST_NO_SPACE;
-    ok = ok && renameat(dir, "current.tmp", dir, "current") == 0 && (PLANTED(current_name_not_synced) || sync_fd(next, dir));
+    ok = ok && sync_fd(next, dir) && renameat(dir, "current.tmp", dir, "current") == 0;
+    ok = ok && (PLANTED(current_name_not_synced) || sync_fd(next, dir));
     if (!ok)
         (void)io_error(ret_error, next, "current: cannot be written");
     if (fd >= 0)

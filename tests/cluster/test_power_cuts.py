@@ -112,6 +112,8 @@ def test_all_is_synced_before_what_relies_on_it(raftd, tmp_path, traceable):
         found = calls(behind.trace())
     ((old, _, begin, end),) = list(renames(found, member, "current"))
     assert any(done < begin for done, _ in synced(found, old)), "current got its name before it was synced"
+    whole = max(done for _, _, _, done in renames(found, member / "store.1", ".tdb") if done < begin)
+    assert any(whole < begun and done < begin for done, begun in synced(found, member)), "current names a store before its own name is synced"
     check_segments([c for c in found if c[3] < begin], member / "store.1", begin)
     name_synced = min((done for done, begun in synced(found, member) if begun > end), default=None)
     assert name_synced, "the name of current was not synced"
