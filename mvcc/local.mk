@@ -37,7 +37,7 @@ test_mvcc_transfer_LDADD = libmvcc.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS)
 
 check_PROGRAMS += test_syncs
 TESTS += test_syncs
-test_syncs_SOURCES = tests/unit/test_syncs.c tests/unit/check.h
+test_syncs_SOURCES = tests/unit/test_syncs.c tests/unit/check.h tests/unit/unsynced.c tests/unit/unsynced.h
 test_syncs_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 test_syncs_LDADD = libmvcc.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS)
 

@@ -114,7 +114,8 @@ tests_sim_test_sim_SOURCES = \
 	tests/sim/workers.c tests/sim/workers.h \
 	tests/sim/world.c tests/sim/world.h \
 	tests/sim/write_errors.c tests/sim/write_errors.h \
-	tests/unit/memory_disk.c tests/unit/memory_disk.h
+	tests/unit/memory_disk.c tests/unit/memory_disk.h \
+	tests/unit/unsynced.c tests/unit/unsynced.h
 tests_sim_test_sim_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libnet.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS)
 
 # Many more seeds than in a check, and past those that fail: each is told with the command that repeats it.

@@ -195,6 +195,7 @@ static bool draw_file(struct sim_member *m, struct damage_patch *p, size_t *ret_
     return true;
 }
 
+/* It is the disk's bytes that change: synced. */
 static bool transfer(const struct damage_patch *p, bool write, uint8_t *data)
 {
     int fd = open(p->name, O_RDWR | O_CLOEXEC);
@@ -202,6 +203,8 @@ static bool transfer(const struct damage_patch *p, bool write, uint8_t *data)
 
     if (fd >= 0)
         n = write ? pwrite(fd, data, p->len, (off_t)p->offset) : pread(fd, data, p->len, (off_t)p->offset);
+    if (n >= 0 && write && fsync(fd) < 0)
+        n = -1;
     if (fd >= 0)
         close(fd);
     return n == (ssize_t)p->len;

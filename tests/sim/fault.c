@@ -84,7 +84,7 @@ static bool may_be_damaged(struct run *run, struct sim_member *m)
     const struct raft_conf *c = newest ? &node_members(newest->node)->conf : NULL;
     unsigned left;
 
-    if (!c || m->is_gone || m->is_wiped || raft_conf_is_joint(c) || m->data.voters.is_unsaved || (changes && run->world.now_ns < run->changed_ns + 3 * client_wait_ns(run)))
+    if (!c || m->is_gone || m->is_wiped || m->is_alone || raft_conf_is_joint(c) || m->data.voters.is_unsaved || (changes && run->world.now_ns < run->changed_ns + 3 * client_wait_ns(run)))
         return false;
     if (c->voter_count < HEALING_MEMBERS_MIN) /* it cannot heal, and knows that */
         return !count_damaged(s, NULL) && m->data.voters.count < HEALING_MEMBERS_MIN;

@@ -451,7 +451,7 @@ void member_run(struct sim_member *m)
 static struct mvcc_options store_options(const struct sim_member *m)
 {
     return (struct mvcc_options){
-        .memtable_bytes = m->shared->memtable_bytes, .seal_entries = m->shared->seal_entries, .no_sync = true};
+        .memtable_bytes = m->shared->memtable_bytes, .seal_entries = m->shared->seal_entries};
 }
 
 static enum status open_files(struct sim_member *m, struct error *ret_error)
@@ -658,10 +658,12 @@ void member_crash(struct sim_member *m, enum member_end how)
     }
     left = how == MEMBER_KILLED ? memory_disk_after_kill(m->disk) : memory_disk_after_power_cut(m->disk, &s->world->rng);
     memory_disk_fail_at(m->disk, 0, 0);
+    unsynced_end(m->unsynced, how != MEMBER_KILLED, rng_next(&s->world->rng), work_calls(m));
     work_end(m);
     greeting_close(m);
     (void)setjmp(m->on_failure); /* a sync that fails is the last: then the log is closed without it */
     close_files(m);
+    unsynced_settle(m->unsynced);
     m->dying = false;
     m->disk->ops->free(m->disk);
     m->disk = left;
@@ -674,6 +676,7 @@ void member_wipe(struct sim_member *m)
     m->disk = memory_disk_new();
     m->is_full = false;
     temp_dir_remove(m->dir);
+    unsynced_forget(m->unsynced);
     m->is_wiped = true;
     m->wiped_in = m->life;
     m->shared->wipes++;
@@ -740,6 +743,7 @@ void member_world_init(struct member_world *s, struct world *w, unsigned founder
         m->disk = memory_disk_new();
         snprintf(m->dir, sizeof m->dir, "%s/%u", dir, i);
         temp_dir_remove(m->dir);
+        m->unsynced = unsynced_new(m->dir);
     }
 }
 
@@ -750,6 +754,7 @@ void member_world_fini(struct member_world *s)
         if (m->up)
             member_crash(m, MEMBER_KILLED);
         m->disk->ops->free(m->disk);
+        unsynced_free(m->unsynced);
         temp_dir_remove(m->dir);
     }
     members_fini(&s->initial);

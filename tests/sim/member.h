@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One member of a run: its disk, its log, its store and its node, and how they die and come back. */
+/*
+ * One member of a run: its disk, its log, its store and its node, and how they die and come back. Its log is on a disk in memory, all else
+ * in real files; when the power goes, both lose what was not synced. A process that is only killed loses nothing.
+ */
 #ifndef TESTS_SIM_MEMBER_H
 #define TESTS_SIM_MEMBER_H
 
@@ -11,6 +14,7 @@
 #include "tests/sim/rules.h"
 #include "tests/sim/world.h"
 #include "tests/unit/memory_disk.h"
+#include "tests/unit/unsynced.h"
 
 struct member_world; /* what members of one run share */
 
@@ -23,7 +27,6 @@ struct member_work {
     struct mvcc_seal *seal;
     struct node_job *job;
     struct storage_job *io;
-    bool ran; /* but nobody heard of it */
     enum status status; /* of a seal */
     struct error error;
 };
@@ -34,6 +37,7 @@ struct sim_member {
     bool up;
     uint64_t life; /* events of an earlier life mean nothing */
     char dir[200];              /* its data directory */
+    struct unsynced *unsynced;  /* what a power cut takes from there */
     struct data_dir data;
     struct disk *disk;          /* of its log */
     struct storage files;       /* as they were opened; later: */

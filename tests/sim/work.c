@@ -3,21 +3,18 @@
 #include "tests/sim/work.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "raftd/storage_thread.h"
 #include "tests/sim/history.h"
 #include "tests/sim/write_errors.h"
 
+#define CALLS_OF_WORK 9 /* a little more than a seal makes */
+
 void work_run(struct sim_member *m, struct member_work *work)
 {
     int error = m->is_full ? ENOSPC : work->io ? 0 : m->store_error;
 
-    if (work->ran)
-        return;
-    work->ran = true;
     if (error)
         write_errors_begin(1 + (unsigned)rng_below(&m->shared->world->rng, 20), error);
     if (work->job)
@@ -32,37 +29,16 @@ void work_run(struct sim_member *m, struct member_work *work)
     m->shared->full_seals += work->status == ST_NO_SPACE;
 }
 
-/* A seal was written; or its segment did not get its name, with some luck. */
-static void end_seal(struct sim_member *m, struct member_work *work)
+unsigned work_calls(struct sim_member *m)
 {
-    struct error error = {0};
-    char dir[STORE_PATH_BYTES], from[STORE_PATH_BYTES + 40], to[STORE_PATH_BYTES + 40];
-    uint64_t index, term;
-    struct mvcc_stats stats;
-    unsigned long long sequence;
-
-    work_run(m, work);
-    if (work->status != ST_OK)
-        return;
-    mvcc_get_stats(m->store, &stats);
-    sequence = stats.segments + 1;
-    SIM_CHECK(mvcc_seal_end(m->store, work->seal, &index, &term, &error) == ST_OK, "member %u: %s", m->number, error.text);
-    if (!world_chance(m->shared->world, 500))
-        return;
-    store_dir_name(&m->files.store_dir, m->files.store_dir.generation, dir);
-    snprintf(from, sizeof from, "%s/%016llx.tdb", dir, sequence);
-    snprintf(to, sizeof to, "%s/%016llx.tdb.tmp", dir, sequence);
-    SIM_CHECK(rename(from, to) == 0, "%s: %s", from, strerror(errno));
+    return (unsigned)rng_below(&m->shared->world->rng, CALLS_OF_WORK * m->work_count + 1);
 }
 
+/* The work that it dies in runs to its end, and what comes after that is undone: unsynced_settle. */
 void work_end(struct sim_member *m)
 {
-    unsigned done = m->work_count ? (unsigned)rng_below(&m->shared->world->rng, m->work_count + 1) : 0;
-
     for (unsigned i = 0; i < m->work_count; i++) {
-        if (m->work[i].seal)
-            end_seal(m, &m->work[i]);
-        else if (i < done)
+        if (!unsynced_is_over(m->unsynced))
             work_run(m, &m->work[i]);
         free(m->work[i].io);
     }

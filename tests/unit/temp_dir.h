@@ -7,20 +7,24 @@
 #define TESTS_UNIT_TEMP_DIR_H
 
 #include <ftw.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Makes it and fills *ret_path (size bytes); the caller removes it. False: there was no place, or the path is too long. */
+/* Makes it and fills *ret_path (size bytes), absolute and without links; the caller removes it. False: there was no place, or the path is too long. */
 static inline bool temp_dir_make(char *ret_path, size_t size, const char *name)
 {
     const char *place = getenv("TMPDIR");
+    char real[PATH_MAX];
     int len;
 
     if (!place || !*place)
         place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    len = snprintf(ret_path, size, "%s/raftfs-%s-XXXXXX", place, name);
+    if (!realpath(place, real))
+        return false;
+    len = snprintf(ret_path, size, "%s/raftfs-%s-XXXXXX", real, name);
     return len > 0 && (size_t)len < size && mkdtemp(ret_path);
 }
 

@@ -1,137 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What stands in a store when the power goes: the calls that say so are this program's own, and keep a book of what a disk would hold. Stricter
- * than most file systems: a new name may be stored before what the file holds, a file before its name, and names in any order.
- */
+/* What stands in a store when the power goes, or the process is killed, before any call; by the book of what a disk would hold: unsynced.h. */
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "common/buf.h"
-#include "common/crc32c.h"
-#include "common/mem.h"
 #include "mvcc/store_dir.h"
 #include "mvcc/transfer.h"
 #include "tests/unit/check.h"
 #include "tests/unit/temp_dir.h"
+#include "tests/unit/unsynced.h"
 
-#define BOOK_MAX 400
 #define PAIRS 30
-
-/* ---- the book ---- */
-
-static struct synced_file {
-    ino_t inode;
-    uint32_t crc; /* of its bytes then */
-} files[BOOK_MAX];
-static struct synced_name {
-    ino_t dir, inode;
-    char name[64];
-} names[BOOK_MAX];
-static unsigned file_count, name_count;
-
-static ino_t inode_at(int dir, const char *path)
-{
-    struct stat st;
-
-    assert_int_equal(fstatat(dir, path, &st, AT_SYMLINK_NOFOLLOW), 0);
-    return st.st_ino;
-}
-
-static uint32_t crc_at(int dir, const char *path)
-{
-    int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
-    uint8_t bytes[4096];
-    uint32_t crc = 0;
-    ssize_t n;
-
-    assert_true(fd >= 0);
-    while ((n = read(fd, bytes, sizeof bytes)) > 0)
-        crc = crc32c(crc, bytes, (size_t)n);
-    assert_int_equal(n, 0);
-    close(fd);
-    return crc;
-}
-
-static bool is_synced(int dir, const char *path)
-{
-    ino_t inode = inode_at(dir, path);
-    bool synced = false;
-
-    for (unsigned i = 0; i < file_count; i++) /* the last one counts */
-        if (files[i].inode == inode)
-            synced = files[i].crc == crc_at(dir, path);
-    return synced;
-}
-
-static bool name_is_synced(const char *dir, const char *name)
-{
-    ino_t dir_inode = inode_at(AT_FDCWD, dir);
-    char path[STORE_PATH_BYTES + 64];
-
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    for (unsigned i = 0; i < name_count; i++)
-        if (names[i].dir == dir_inode && strcmp(names[i].name, name) == 0)
-            return names[i].inode == inode_at(AT_FDCWD, path);
-    return false;
-}
-
-static void note_dir(int fd, ino_t dir)
-{
-    DIR *list = fdopendir(openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    unsigned kept = 0;
-    struct dirent *e;
-
-    assert_non_null(list);
-    for (unsigned i = 0; i < name_count; i++)
-        if (names[i].dir != dir)
-            names[kept++] = names[i];
-    name_count = kept;
-    while ((e = readdir(list))) {
-        assert_true(name_count < BOOK_MAX);
-        names[name_count] = (struct synced_name){.dir = dir, .inode = e->d_ino};
-        snprintf(names[name_count].name, sizeof names->name, "%.63s", e->d_name);
-        name_count++;
-    }
-    closedir(list);
-}
-
-/* ---- the calls ---- */
-
-int fsync(int fd)
-{
-    char path[40];
-    struct stat st;
-
-    assert_int_equal(fstat(fd, &st), 0);
-    if (S_ISDIR(st.st_mode)) {
-        note_dir(fd, st.st_ino);
-        return 0;
-    }
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    assert_true(file_count < BOOK_MAX);
-    files[file_count++] = (struct synced_file){st.st_ino, crc_at(AT_FDCWD, path)};
-    return 0;
-}
-
-int renameat(int from_dir, const char *from, int to_dir, const char *to)
-{
-    if (!is_synced(from_dir, from))
-        fail_msg("%s gets its name before its bytes are durable", to);
-    return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, 0);
-}
-
-int rename(const char *from, const char *to)
-{
-    return renameat(AT_FDCWD, from, AT_FDCWD, to);
-}
+#define SEEDS 12 /* of each moment */
 
 /* ---- what is asserted ---- */
 
-static char root[64];
+static char root[200];
+static struct unsynced *book;
 static struct mvcc *store;
 static struct error failure;
 
@@ -139,6 +25,7 @@ static struct error failure;
 static unsigned check_durable(const char *dir)
 {
     DIR *list = opendir(dir);
+    char path[STORE_PATH_BYTES + 300];
     unsigned count = 0;
     struct dirent *e;
 
@@ -146,10 +33,11 @@ static unsigned check_durable(const char *dir)
     while ((e = readdir(list))) {
         if (e->d_name[0] == '.')
             continue;
-        if (!name_is_synced(dir, e->d_name))
-            fail_msg("%s/%s: the name is not durable", dir, e->d_name);
-        if (e->d_type != DT_DIR && !is_synced(dirfd(list), e->d_name))
-            fail_msg("%s/%s: not durable", dir, e->d_name);
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (!unsynced_has_name(book, path))
+            fail_msg("%s: the name is not durable", path);
+        if (e->d_type != DT_DIR && !unsynced_has_bytes(book, path))
+            fail_msg("%s: not durable", path);
         count++;
     }
     closedir(list);
@@ -166,20 +54,33 @@ static struct mvcc_options options_for(const char *dir)
     return (struct mvcc_options){.dir = dir, .memtable_bytes = 1 << 16, .seal_entries = UINT64_MAX};
 }
 
+static void begin(void)
+{
+    assert_true(temp_dir_make(root, sizeof root, "syncs"));
+    book = unsynced_new(root);
+}
+
+static void end(void)
+{
+    mvcc_close(store);
+    store = NULL;
+    unsynced_free(book);
+    book = NULL;
+    temp_dir_remove(root);
+}
+
 static int set_up(void **state)
 {
     (void)state;
-    file_count = name_count = 0;
-    assert_true(temp_dir_make(root, sizeof root, "syncs"));
+    begin();
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    mvcc_close(store);
-    store = NULL;
-    temp_dir_remove(root);
+    if (book)
+        end();
     return 0;
 }
 
@@ -210,8 +111,8 @@ static void open_first(struct store_dir *d)
     struct mvcc_options o = options_for(path);
 
     assert_int_equal(store_dir_open(d, root, false, &failure), ST_OK);
-    assert_true(name_is_synced(root, "store"));
     path_of("store", path);
+    assert_true(unsynced_has_name(book, path));
     assert_int_equal(mvcc_open(&o, &store, &failure), ST_OK);
 }
 
@@ -270,25 +171,120 @@ static void a_snapshot_is_durable_before_it_is_the_store_and_that_is_before_the_
     assert_int_equal(check_durable(root), 3); /* current, and the old store is there still */
 }
 
-/* A process that ended between the two may have left names that only its kernel knows. */
-static void what_a_start_finds_is_durable_when_it_is_used(void **state)
+/* ---- an end before any call ---- */
+
+static void open_again(void)
 {
     char path[STORE_PATH_BYTES];
     struct mvcc_options o = options_for(path);
     struct store_dir d;
+    uint32_t hash;
 
-    (void)state;
+    mvcc_close(store);
+    store = NULL;
+    unsynced_settle(book);
+    if (store_dir_open(&d, root, false, &failure) != ST_OK)
+        fail_msg("%s", failure.text);
+    store_dir_name(&d, d.generation, path);
+    if (mvcc_open(&o, &store, &failure) != ST_OK)
+        fail_msg("%s", failure.text);
+    assert_int_equal(mvcc_hash(store, 0, &hash), ST_OK); /* reads all of it */
+}
+
+/* What comes before is durable, what was to come is there or not. False: it was done before so many calls. */
+static bool seal_and_end(bool loses, uint64_t seed, unsigned calls)
+{
+    mvcc_rev before, after;
+    struct store_dir d;
+    bool is_over;
+
     open_first(&d);
     write_some();
     seal();
-    mvcc_close(store);
-    store = NULL;
-    name_count = 0;
-    assert_int_equal(store_dir_open(&d, root, false, &failure), ST_OK);
-    path_of("store", path);
-    assert_int_equal(mvcc_open(&o, &store, &failure), ST_OK);
-    assert_int_equal(check_durable(path), 2);
-    assert_int_equal(check_durable(root), 1);
+    before = mvcc_revision(store);
+    write_some();
+    after = mvcc_revision(store);
+    unsynced_end(book, loses, seed, calls);
+    seal();
+    is_over = unsynced_is_over(book);
+    open_again();
+    assert_true(mvcc_revision(store) == after || (is_over && mvcc_revision(store) == before));
+    return is_over;
+}
+
+static void a_power_cut_in_a_seal_takes_the_new_segment_or_nothing(void **state)
+{
+    unsigned calls = 0;
+    bool is_over = true;
+
+    (void)state;
+    end();
+    for (; is_over; calls++)
+        for (uint64_t seed = 0; seed < SEEDS; seed++) {
+            begin();
+            is_over = seal_and_end(true, seed, calls);
+            end();
+        }
+    assert_int_equal(calls, 7 + 2); /* two files are made and synced, two names, and the directory */
+}
+
+/* A process that ended before the last sync may leave names that only its kernel knows. */
+static void what_a_start_finds_is_durable_when_it_is_used(void **state)
+{
+    char path[STORE_PATH_BYTES];
+    bool is_over = true;
+
+    (void)state;
+    end();
+    for (unsigned calls = 0; is_over; calls++) {
+        begin();
+        is_over = seal_and_end(false, 0, calls);
+        path_of("store", path);
+        assert_true(check_durable(path) >= 2);
+        assert_int_equal(check_durable(root), 1);
+        end();
+    }
+}
+
+/* As a member does when it installs one: raftd/node/snapshot_receive.c. */
+static bool install_and_end(uint64_t seed, unsigned calls)
+{
+    char old_path[STORE_PATH_BYTES], path[STORE_PATH_BYTES];
+    struct store_dir d;
+    mvcc_rev revision;
+    bool is_over;
+
+    open_first(&d);
+    write_some();
+    seal();
+    revision = mvcc_revision(store);
+    path_of("store", old_path);
+    path_of("store.1", path);
+    unsynced_end(book, true, seed, calls);
+    copy_to(path);
+    d.generation++;
+    d.installed_index = mvcc_applied_index(store);
+    d.installed_term = 3;
+    assert_int_equal(store_dir_write(&d, &failure), ST_OK);
+    assert_int_equal(mvcc_remove(old_path, &failure), ST_OK);
+    is_over = unsynced_is_over(book);
+    open_again();
+    assert_int_equal(mvcc_revision(store), revision);
+    return is_over;
+}
+
+static void a_power_cut_in_an_install_leaves_the_old_store_or_the_new_one(void **state)
+{
+    bool is_over = true;
+
+    (void)state;
+    end();
+    for (unsigned calls = 0; is_over; calls++)
+        for (uint64_t seed = 0; seed < SEEDS; seed++) {
+            begin();
+            is_over = install_and_end(seed, calls);
+            end();
+        }
 }
 
 int main(void)
@@ -296,7 +292,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_sealed_segment_is_durable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_snapshot_is_durable_before_it_is_the_store_and_that_is_before_the_old_one_goes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_power_cut_in_a_seal_takes_the_new_segment_or_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_a_start_finds_is_durable_when_it_is_used, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_power_cut_in_an_install_leaves_the_old_store_or_the_new_one, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
