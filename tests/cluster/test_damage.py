@@ -15,6 +15,7 @@ import servers
 from test_start import refused
 
 FLAGS = ["--memtable-bytes", "65536", "--snapshot-count", "50", "--snapshot-catchup-entries", "20"]
+REPEATS = 20  # of its text in a value
 
 
 def flip(path, offset, mask=0x40):
@@ -49,7 +50,7 @@ def write(cluster, first, count):
 def write_to(node, first, count):
     with node.channel() as channel:
         for i in range(first, first + count):
-            kv.put(channel, b"key/%06d" % i, b"value of %06d " % i * 20)
+            kv.put(channel, b"key/%06d" % i, b"value of %06d " % i * REPEATS)
 
 
 def holds(node, count):
@@ -64,7 +65,7 @@ def holds(node, count):
 def values_are_right(node):
     with node.channel() as channel:
         for key, (value, _) in kv.scan(channel, b"key/", serializable=True).items():
-            assert value == b"value of %s " % key[4:] * 20
+            assert value == b"value of %s " % key[4:] * REPEATS
 
 
 def log_text(node):
@@ -86,10 +87,9 @@ def first_byte(node):
 
 
 def somewhere(node):
-    """A byte of an entry that others stand behind."""
-    path = log_files(node)[-1]
-    places = [match.start() for match in re.finditer(rb"value of \d{6} ", path.read_bytes())]
-    return path, random.choice(places[:-100])
+    """A byte of an entry that others stand behind, whichever file they are in: what it healed from left a short log."""
+    places = [(path, match.start()) for path in log_files(node) for match in re.finditer(rb"value of \d{6} ", path.read_bytes())]
+    return random.choice(places[: -5 * REPEATS])
 
 
 def forget_log(node):
@@ -187,9 +187,9 @@ def test_damaged_files_are_kept_but_not_for_ever(trio):
         flip(*somewhere(victim))
         segment_header(victim)
         victim.start()
-        members.wait_until(lambda: holds(victim, 1000 + i), "healing")
-        write(trio, 1000 + i, 1)
-        members.wait_until(lambda i=i: holds(victim, 1001 + i) and list(member(victim).glob("store*/*.tdb")), "replication")
+        members.wait_until(lambda i=i: holds(victim, 1000 + 20 * i), "healing")
+        write(trio, 1000 + 20 * i, 20)
+        members.wait_until(lambda i=i: holds(victim, 1020 + 20 * i) and list(member(victim).glob("store*/*.tdb")), "replication")
     assert 1 <= len({path.name[:24] for path in (member(victim) / "wal").glob("damaged-*")}) <= 3
     assert 1 <= len(list(member(victim).glob("damaged-store.*"))) <= 3
 
@@ -323,7 +323,7 @@ def test_alone_it_refuses(raftd, tmp_path, name):
     with node:
         with node.channel() as channel:
             for i in range(500):
-                kv.put(channel, b"key/%06d" % i, b"value of %06d " % i * 20)
+                kv.put(channel, b"key/%06d" % i, b"value of %06d " % i * REPEATS)
         members.wait_until(lambda: list(member(node).glob("store/*.tdb")), "a checkpoint")
         node.stop()
         DAMAGES[name](node)
