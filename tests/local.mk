@@ -98,6 +98,7 @@ tests_sim_test_sim_SOURCES = \
 	raftd/storage.c raftd/storage.h \
 	raftd/voters.c raftd/voters.h \
 	tests/sim/aim.c \
+	tests/sim/ask.c tests/sim/ask.h \
 	tests/sim/client.c \
 	tests/sim/core_rules.c tests/sim/core_rules.h \
 	tests/sim/cores.c tests/sim/cores.h tests/sim/cores_run.c \

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "proto/rpc.pb-c.h"
 #include "raftd/node/kv.h"
+#include "tests/sim/ask.h"
 #include "tests/sim/run.h"
 
 #define WAIT_TICKS 100 /* of a client for an answer, at most */
@@ -50,18 +51,6 @@ static enum op_state state_of(enum status st)
     }
 }
 
-static void take_kvs(const struct history *h, struct op *op, const Etcdserverpb__RangeResponse *r)
-{
-    op->rev = r->header->revision;
-    for (size_t i = 0; i < r->n_kvs; i++) {
-        const Mvccpb__KeyValue *kv = r->kvs[i];
-        unsigned key = (unsigned)(kv->key.data[1] - '0');
-        SIM_CHECK(kv->key.len == 2 && key < SIM_KEYS, "a key that nobody wrote");
-        op->seen[key] = sim_value_id(h, slice_of(kv->value.data, kv->value.len));
-        op->seen_rev[key] = kv->mod_revision;
-    }
-}
-
 /* The store as it is on that member now. Damage is found and refused, never answered. */
 static enum op_state read_here(struct client *c, struct op *op)
 {
@@ -84,7 +73,8 @@ static enum op_state read_here(struct client *c, struct op *op)
     SIM_CHECK(st == ST_OK, "a range fails: %s", status_text(st));
     r = etcdserverpb__range_response__unpack(NULL, buf_len(&out), out.data + out.start);
     SIM_CHECK(r && r->header && (size_t)r->count == r->n_kvs, "a range's answer");
-    take_kvs(&c->run->history, op, r);
+    op->rev = r->header->revision;
+    ask_take_kvs(&c->run->history, op, r->n_kvs, r->kvs);
     if (op->kind == OP_READ_PAST)
         op->rev = op->expected;
     else
@@ -126,100 +116,26 @@ static void on_read(void *arg, enum status st, struct slice answer)
     finish(c, st == ST_OK ? read_here(c, &c->run->history.ops[c->op]) : state_of(st));
 }
 
-static void take_answer(struct op *op, struct slice answer)
-{
-    Etcdserverpb__PutResponse *put = NULL;
-    Etcdserverpb__DeleteRangeResponse *deleted = NULL;
-    Etcdserverpb__TxnResponse *txn = NULL;
-    const Etcdserverpb__ResponseHeader *h = NULL;
-
-    op->succeeded = true;
-    switch (op->kind) {
-    case OP_PUT:
-        put = etcdserverpb__put_response__unpack(NULL, answer.len, answer.data);
-        h = put ? put->header : NULL;
-        break;
-    case OP_DELETE:
-        deleted = etcdserverpb__delete_range_response__unpack(NULL, answer.len, answer.data);
-        h = deleted ? deleted->header : NULL;
-        op->deleted = deleted ? deleted->deleted : 0;
-        break;
-    default:
-        txn = etcdserverpb__txn_response__unpack(NULL, answer.len, answer.data);
-        h = txn ? txn->header : NULL;
-        op->succeeded = txn && txn->succeeded;
-        break;
-    }
-    SIM_CHECK(h, "an answer that cannot be read");
-    op->rev = h->revision;
-    if (put)
-        etcdserverpb__put_response__free_unpacked(put, NULL);
-    if (deleted)
-        etcdserverpb__delete_range_response__free_unpacked(deleted, NULL);
-    if (txn)
-        etcdserverpb__txn_response__free_unpacked(txn, NULL);
-}
-
 static void on_written(void *arg, enum status st, struct slice answer)
 {
     struct client *c = arg;
     struct op *op = &c->run->history.ops[c->op];
 
     if (st == ST_OK) {
-        take_answer(op, answer);
+        op->succeeded = true;
+        ask_take_answer(&c->run->history, op, answer);
         rules_on_ack(c->member);
         c->last_rev[op->key] = op->deleted ? 0 : op->rev;
+        if (op->kind == OP_NESTED)
+            memcpy(c->last_rev, op->seen_rev, sizeof c->last_rev);
     }
     finish(c, state_of(st));
 }
 
-struct buf client_packed(const ProtobufCMessage *m)
-{
-    struct buf b = {0};
-    size_t len = protobuf_c_message_get_packed_size(m);
-
-    buf_commit(&b, protobuf_c_message_pack(m, buf_reserve(&b, len)));
-    return b;
-}
-
-/* The bytes of the request. */
-static struct buf request_of(const struct history *h, const struct op *op, enum command_kind *ret_kind)
-{
-    char key[2][8];
-    uint8_t value[SIM_VALUE_BYTES_MAX];
-    struct slice v = sim_value(h, op->id, value);
-    Etcdserverpb__PutRequest put[2] = {ETCDSERVERPB__PUT_REQUEST__INIT, ETCDSERVERPB__PUT_REQUEST__INIT};
-    Etcdserverpb__RequestOp ops[2] = {ETCDSERVERPB__REQUEST_OP__INIT, ETCDSERVERPB__REQUEST_OP__INIT}, *list[2] = {&ops[0], &ops[1]};
-    Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT, *compares = &compare;
-    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
-    Etcdserverpb__DeleteRangeRequest del = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
-
-    for (int i = 0; i < 2; i++) {
-        put[i].key.len = sim_key(i ? op->other : op->key, key[i]);
-        put[i].key.data = (uint8_t *)key[i];
-        put[i].value = (ProtobufCBinaryData){v.len, value};
-        ops[i].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
-        ops[i].request_put = &put[i];
-    }
-    del.key = put[0].key;
-    txn.success = list;
-    txn.n_success = op->kind == OP_PUT_PAIR ? 2 : 1;
-    if (op->kind == OP_COMPARE_PUT) {
-        compare.key = put[0].key;
-        compare.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
-        compare.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
-        compare.mod_revision = op->expected;
-        txn.compare = &compares;
-        txn.n_compare = 1;
-    }
-    *ret_kind = op->kind == OP_PUT ? COMMAND_PUT : op->kind == OP_DELETE ? COMMAND_DELETE_RANGE : COMMAND_TXN;
-    return client_packed(op->kind == OP_PUT ? &put[0].base : op->kind == OP_DELETE ? &del.base : &txn.base);
-}
-
 static enum op_kind draw_kind(struct world *w)
 {
-    static const enum op_kind kinds[] = {OP_PUT, OP_PUT, OP_PUT, OP_DELETE, OP_COMPARE_PUT, OP_COMPARE_PUT,
-                                         OP_PUT_PAIR, OP_READ, OP_READ, OP_READ, OP_READ, OP_READ_LOCAL,
+    static const enum op_kind kinds[] = {OP_PUT, OP_PUT, OP_PUT, OP_DELETE, OP_DELETE_RANGE, OP_COMPARE_PUT, OP_COMPARE_PUT,
+                                         OP_PUT_PAIR, OP_NESTED, OP_NESTED, OP_READ, OP_READ, OP_READ, OP_READ, OP_READ_LOCAL,
                                          OP_READ_PAST, OP_WATCH};
 
     return kinds[rng_below(&w->rng, sizeof kinds / sizeof *kinds)];
@@ -240,8 +156,9 @@ void client_begin(struct client *c, struct sim_member *m, enum op_kind kind)
     c->waiting = true;
     op = &c->run->history.ops[c->op];
     op->key = (unsigned)rng_below(&w->rng, SIM_KEYS);
-    op->other = (op->key + 1) % SIM_KEYS;
+    op->other = kind == OP_DELETE_RANGE ? op->key + 1 + (unsigned)rng_below(&w->rng, SIM_KEYS - op->key) : (op->key + 1) % SIM_KEYS;
     op->expected = c->last_rev[op->key];
+    op->expected_other = c->last_rev[op->other % SIM_KEYS];
     if (kind == OP_READ_LOCAL || kind == OP_READ_PAST || kind == OP_WATCH) {
         finish(c, look_here(c, op));
         return;
@@ -249,7 +166,7 @@ void client_begin(struct client *c, struct sim_member *m, enum op_kind kind)
     if (kind == OP_READ) {
         st = node_read(m->node, deadline, on_read, c, &c->request);
     } else {
-        b = request_of(&c->run->history, op, &command);
+        b = ask_request(&c->run->history, op, &command);
         st = node_propose(m->node, command, buf_slice(&b), deadline, on_written, c, &c->request);
         buf_fini(&b);
     }

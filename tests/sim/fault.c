@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "proto/state.pb-c.h"
 #include "raft/internal.h"
+#include "tests/sim/ask.h"
 #include "tests/sim/run.h"
 
 /* Of what is asked beside the clients; whether it is heard is nobody's operation. */
@@ -359,7 +360,7 @@ static void publish(struct run *run, struct sim_member *m)
     told.name = name;
     told.client_urls = urls;
     told.n_client_urls = 1;
-    b = client_packed(&told.base);
+    b = ask_packed(&told.base);
     if (node_propose(m->node, COMMAND_MEMBER_PUBLISH, buf_slice(&b), member_now(m) + client_wait_ns(run), on_published, NULL,
                      NULL) == ST_OK)
         member_run(m);

@@ -35,18 +35,22 @@ size_t history_begin(struct history *h, enum op_kind kind)
     return h->count++;
 }
 
+static bool is_delete(const struct op *op)
+{
+    return op->kind == OP_DELETE || op->kind == OP_DELETE_RANGE;
+}
+
 void history_end(struct history *h, size_t number, enum op_state state)
 {
     struct op *op = &h->ops[number];
-    bool changes = op->kind == OP_PUT || op->kind == OP_PUT_PAIR || (op->kind == OP_COMPARE_PUT && op->succeeded) ||
-                   (op->kind == OP_DELETE && op->deleted);
+    bool changes = is_delete(op) ? op->deleted > 0 : op->kind < OP_READ && op->succeeded;
 
     SIM_CHECK(op->state == OP_OPEN, "operation %zu ended twice", number);
     op->state = state;
     if (state != OP_DONE)
         return;
     /* Time: a change is newer than all that was heard of when it began, a read at least as new. */
-    if (op->kind != OP_READ_LOCAL && op->kind != OP_READ_PAST && op->kind != OP_WATCH)
+    if (op->kind <= OP_READ)
         SIM_CHECK(op->rev >= op->floor + changes, "operation %zu (kind %d) is of revision %lld, but %lld was known when it began",
                   number, op->kind, (long long)op->rev, (long long)op->floor);
     if (op->rev > h->heard)
@@ -135,26 +139,69 @@ static bool on_event(const struct mvcc_event *e, void *arg)
     return true;
 }
 
+static void check_put(const struct op *op, size_t number, const struct moment *at, unsigned key)
+{
+    SIM_CHECK(at->id[key] == op->id && at->rev[key] == op->rev, "acknowledged operation %zu is not what stands at revision %lld in key %u",
+              number, (long long)op->rev, key);
+}
+
+/* What it says was there before. */
+static void check_seen(const struct op *op, size_t number, const struct moment *at, unsigned key)
+{
+    SIM_CHECK(at->id[key] == op->seen[key] && at->rev[key] == op->seen_rev[key],
+              "operation %zu of revision %lld saw the value of %llu in key %u, there stands that of %llu", number, (long long)op->rev,
+              (unsigned long long)op->seen[key], key, (unsigned long long)at->id[key]);
+}
+
+static void check_delete(const struct op *op, size_t number, const struct moment *at, const struct moment *before)
+{
+    unsigned end = op->kind == OP_DELETE ? op->key + 1 : op->other;
+    int64_t there = 0;
+
+    for (unsigned k = op->key; k < end; k++) {
+        SIM_CHECK(!at->id[k], "delete %zu left something at revision %lld", number, (long long)op->rev);
+        if (op->deleted)
+            check_seen(op, number, before, k);
+        there += before->id[k] != 0;
+    }
+    SIM_CHECK(!op->deleted || op->deleted == there, "delete %zu says it deleted %lld, there were %lld", number, (long long)op->deleted,
+              (long long)there);
+}
+
+static void check_nested(const struct op *op, size_t number, const struct moment *at, const struct moment *before)
+{
+    for (unsigned k = 0; k < SIM_KEYS; k++)
+        check_seen(op, number, at, k);
+    if (!op->succeeded)
+        return;
+    SIM_CHECK(op->other_put == (before->rev[op->other] == op->expected_other), "operation %zu compared wrongly within", number);
+    if (op->other_put)
+        check_put(op, number, at, op->other);
+    else
+        SIM_CHECK(!at->id[op->other], "operation %zu did not delete its other key", number);
+}
+
 static void check_write(const struct timeline *t, const struct op *op, size_t number)
 {
     const struct moment *at = &t->at[op->rev], *before = &t->at[op->rev - 1];
-    bool put = op->kind != OP_DELETE && (op->kind != OP_COMPARE_PUT || op->succeeded);
+    bool compares = op->kind == OP_COMPARE_PUT || op->kind == OP_NESTED;
 
     SIM_CHECK(op->rev <= t->last, "acknowledged operation %zu at revision %lld is lost: the store ends at %lld", number,
               (long long)op->rev, (long long)t->last);
-    if (put)
-        SIM_CHECK(at->id[op->key] == op->id && at->rev[op->key] == op->rev,
-                  "acknowledged operation %zu is not what stands at revision %lld", number, (long long)op->rev);
-    if (op->kind == OP_PUT_PAIR)
-        SIM_CHECK(at->id[op->other] == op->id && at->rev[op->other] == op->rev, "half of operation %zu is lost", number);
-    if (op->kind == OP_DELETE)
-        SIM_CHECK(!at->id[op->key], "delete %zu left something at revision %lld", number, (long long)op->rev);
-    if (op->kind == OP_DELETE && op->deleted)
-        SIM_CHECK(before->id[op->key], "delete %zu says it deleted what was not there", number);
-    if (op->kind == OP_COMPARE_PUT && op->succeeded)
+    if (!is_delete(op) && op->succeeded)
+        check_put(op, number, at, op->key);
+    if (compares && op->succeeded)
         SIM_CHECK(before->rev[op->key] == op->expected, "operation %zu compared equal to what was not so", number);
-    if (op->kind == OP_COMPARE_PUT && !op->succeeded)
+    if (compares && !op->succeeded)
         SIM_CHECK(at->rev[op->key] != op->expected, "operation %zu compared unequal to what was so", number);
+    if (op->kind == OP_PUT)
+        check_seen(op, number, before, op->key);
+    if (op->kind == OP_PUT_PAIR)
+        check_put(op, number, at, op->other);
+    if (op->kind == OP_NESTED)
+        check_nested(op, number, at, before);
+    if (is_delete(op))
+        check_delete(op, number, at, before);
 }
 
 static void check_read(const struct timeline *t, const struct op *op, size_t number)
@@ -193,7 +240,7 @@ void history_check(const struct history *h, struct mvcc *store)
             SIM_CHECK(!written, "operation %zu was refused or dropped, and is there", i);
         if (op->state != OP_DONE)
             continue;
-        if (op->kind == OP_COMPARE_PUT && !op->succeeded)
+        if ((op->kind == OP_COMPARE_PUT || op->kind == OP_NESTED) && !op->succeeded)
             SIM_CHECK(!written, "operation %zu compared unequal, and was done", i);
         if (op->kind == OP_WATCH)
             check_watch(&t, store, op, i);

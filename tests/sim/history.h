@@ -18,12 +18,14 @@
 enum op_kind {
     OP_PUT,
     OP_DELETE,
-    OP_COMPARE_PUT, /* put if the key was last changed at `expected` */
-    OP_PUT_PAIR,    /* two keys in one transaction */
-    OP_READ,        /* linearizable, all keys */
-    OP_READ_LOCAL,  /* serializable: true of some past */
-    OP_READ_PAST,   /* serializable, at an old revision */
-    OP_WATCH,       /* all changes between two revisions, as a watch has them */
+    OP_DELETE_RANGE, /* from key to other, without it */
+    OP_COMPARE_PUT,  /* put if the key was last changed at `expected` */
+    OP_PUT_PAIR,     /* two keys in one transaction */
+    OP_NESTED,       /* if compared so, put the key, and within: if other compares so, put other, else delete it; reads all keys */
+    OP_READ,         /* linearizable, all keys */
+    OP_READ_LOCAL,   /* serializable: true of some past */
+    OP_READ_PAST,    /* serializable, at an old revision */
+    OP_WATCH,        /* all changes between two revisions, as a watch has them */
 };
 
 enum op_state {
@@ -39,14 +41,16 @@ struct op {
     unsigned key, other;
     uint64_t id;       /* of its value; its place in the history + 1 */
     mvcc_rev expected; /* OP_READ_PAST: the revision; OP_WATCH: the first */
+    mvcc_rev expected_other;
     mvcc_rev floor;    /* the newest revision that anybody had heard of when it began */
     enum op_state state;
     /* the answer */
     mvcc_rev rev;
     bool succeeded;
+    bool other_put; /* OP_NESTED */
     int64_t deleted;
     uint32_t changes;        /* OP_WATCH: a digest of what it saw */
-    uint64_t seen[SIM_KEYS]; /* 0: not there */
+    uint64_t seen[SIM_KEYS]; /* 0: not there. Of OP_PUT and deletes: what was there before */
     mvcc_rev seen_rev[SIM_KEYS];
 };
 

@@ -3,16 +3,14 @@
  * One run: whole members (raftd/node with raft, mvcc and the log, on disks in memory) in a world, clients that write and
  * read, and what goes wrong. Storms, in which much goes wrong at once, and calm weather, in which little does and hours pass
  * cheaply, alternate; between them everything heals and must come to rest with equal stores. In the end all members are
- * restarted, and what the clients saw must be true. The parts: client.c, fault.c, aim.c; run.c joins them.
+ * restarted, and what the clients saw must be true. The parts: client.c and ask.c, fault.c, aim.c; run.c joins them.
  */
 #ifndef TESTS_SIM_RUN_H
 #define TESTS_SIM_RUN_H
 
-#include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/buf.h"
 #include "tests/sim/history.h"
 #include "tests/sim/member.h"
 
@@ -82,7 +80,6 @@ void clients_start(struct run *run);
 /* Ask that member now; the caller lets it run. */
 void client_begin(struct client *c, struct sim_member *m, enum op_kind kind);
 int64_t client_wait_ns(const struct run *run);
-struct buf client_packed(const ProtobufCMessage *m);
 
 /* fault.c */
 /* One thing goes wrong now, there. */
