@@ -103,6 +103,7 @@ tests_sim_test_sim_SOURCES = \
 	tests/sim/core_rules.c tests/sim/core_rules.h \
 	tests/sim/cores.c tests/sim/cores.h tests/sim/cores_run.c \
 	tests/sim/damage.c tests/sim/damage.h \
+	tests/sim/differ.c \
 	tests/sim/fault.c \
 	tests/sim/greeting.c tests/sim/greeting.h \
 	tests/sim/history.c tests/sim/history.h \

@@ -65,7 +65,7 @@ static void tell_state(const struct run *run)
     }
 }
 
-static void pass(struct run *run, int64_t ticks)
+void run_pass(struct run *run, int64_t ticks)
 {
     int64_t until = run->world.now_ns + ticks * run->members.tick_ns;
 
@@ -73,7 +73,7 @@ static void pass(struct run *run, int64_t ticks)
         ;
 }
 
-static void come_to_rest(struct run *run, const char *when)
+void run_to_rest(struct run *run, const char *when)
 {
     struct world *w = &run->world;
     int64_t until = w->now_ns + REST_TICKS * run->members.tick_ns;
@@ -144,13 +144,13 @@ static void check_service(struct run *run)
             continue;
         client_begin(c, &run->members.members[i], OP_PUT);
         member_run(c->member);
-        come_to_rest(run, "a write");
+        run_to_rest(run, "a write");
         if (run->history.ops[c->op].state != OP_DONE)
             tell_state(run);
         SIM_CHECK(run->history.ops[c->op].state == OP_DONE, "a healed cluster does not write on member %u", i);
         client_begin(c, &run->members.members[i], OP_READ);
         member_run(c->member);
-        come_to_rest(run, "a read");
+        run_to_rest(run, "a read");
         SIM_CHECK(run->history.ops[c->op].state == OP_DONE, "a healed cluster does not read on member %u", i);
     }
 }
@@ -169,19 +169,19 @@ static void rest(struct run *run, const char *when)
 
     set_weather(run, WEATHER_REST);
     faults_heal(run);
-    pass(run, run->world.late_ns / run->members.tick_ns); /* what comes late from the storm is none of what is looked at now */
+    run_pass(run, run->world.late_ns / run->members.tick_ns); /* what comes late from the storm is none of what is looked at now */
     run->world.late_ns = 0;
-    come_to_rest(run, when);
+    run_to_rest(run, when);
     for (unsigned i = 0; faults_remove_gone(run); i++) {
         SIM_CHECK(i < REMOVAL_ROUNDS, "who ended for good is not removed after %s", when);
-        pass(run, HEALING_TICKS);
-        come_to_rest(run, "a removal");
+        run_pass(run, HEALING_TICKS);
+        run_to_rest(run, "a removal");
     }
     for (unsigned i = 0; damaged && i < HEALING_ROUNDS; i++) {
         damaged = faults_look_for_damage(run);
         if (damaged)
-            pass(run, HEALING_TICKS);
-        come_to_rest(run, "damage");
+            run_pass(run, HEALING_TICKS);
+        run_to_rest(run, "damage");
     }
     if (damaged)
         tell_state(run);
@@ -253,6 +253,7 @@ static void finish_run(struct run *run)
             member_crash(&run->members.members[i], MEMBER_POWER_CUT);
     rest(run, "all of them were restarted");
     check_equal(run, hash, "after all of them were restarted");
+    differ(run);
 }
 
 /* ---- a run ---- */
@@ -285,7 +286,7 @@ static void draw_limits(struct run *run)
     s->tick_ns = world_between(w, 20, 100) * NS_PER_MS;
     bool tiny = world_chance(w, 300); /* segments */
 
-    /* Dear, since it reads all that is stored; and never with a result but when a seed fails anyway. */
+    /* Dear, since it reads all that is stored; and without a result until one is made to differ in the end. */
     s->corrupt_check_ns = world_chance(w, 50) ? 20 * s->tick_ns : 0;
     s->memtable_bytes = (uint64_t)(tiny ? world_between(w, 500, 4000) : world_between(w, 4000, 40000));
     s->message_bytes_max = (size_t)world_between(w, 50, 4000);
@@ -322,6 +323,7 @@ static struct run_result result_of(const struct run *run)
                            .dismissed = s->dismissed,
                            .alones = s->alones,
                            .no_space = run->no_space,
+                           .differed = run->differed,
                            .virtual_ns = run->world.now_ns,
                            .trace = run->world.trace};
 

@@ -3,7 +3,7 @@
  * One run: whole members (raftd/node with raft, mvcc and the log, on disks in memory) in a world, clients that write and
  * read, and what goes wrong. Storms, in which much goes wrong at once, and calm weather, in which little does and hours pass
  * cheaply, alternate; between them everything heals and must come to rest with equal stores. In the end all members are
- * restarted, and what the clients saw must be true. The parts: client.c and ask.c, fault.c, aim.c; run.c joins them.
+ * restarted, and what the clients saw must be true. The parts: client.c and ask.c, fault.c, aim.c, differ.c; run.c joins them.
  */
 #ifndef TESTS_SIM_RUN_H
 #define TESTS_SIM_RUN_H
@@ -17,7 +17,7 @@
 struct run_result {
     uint64_t operations, done, unknown;
     uint64_t crashes, seals, elections, snapshots;
-    uint64_t damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, no_space, store_errors, wipes, dismissed, alones, joined, grown;
+    uint64_t damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, no_space, store_errors, wipes, dismissed, alones, joined, grown, differed;
     int64_t virtual_ns;
     uint64_t trace; /* digest of all that happened */
 };
@@ -68,12 +68,18 @@ struct run {
     int64_t fault_ns;  /* between two faults, at most */
     int64_t outage_ns; /* how long a member stays away, at most */
     bool alone;        /* one was left alone: once a run */
+    bool differed;     /* one was made to, and found */
     unsigned to_add;   /* members that the operator wants to have in place of others */
     uint64_t no_space; /* writes that were refused so */
     unsigned aim;      /* of a thousand moments, how many draw a fault (aim.c) */
     struct moment moments[WORLD_NODES_MAX];
     int64_t changed_ns; /* when a change of the members was asked for last */
 };
+
+/* run.c */
+void run_pass(struct run *run, int64_t ticks);
+/* Until all that are in the cluster hold all of it, and nobody waits. */
+void run_to_rest(struct run *run, const char *when);
 
 /* client.c */
 void clients_start(struct run *run);
@@ -89,6 +95,8 @@ void faults_start(struct run *run);
 bool faults_look_for_damage(struct run *run);
 /* Those that ended for good are removed. False: they were. */
 bool faults_remove_gone(struct run *run);
+/* differ.c: in the end, and in runs whose members compare what they hold, one comes to hold something else. */
+void differ(struct run *run);
 /* aim.c: a member ran, and something may have begun that it is bad to disturb. */
 void aim_on_run(void *arg, struct sim_member *m);
 /* Everything is well again: no separations, no losses, everybody up. */

@@ -52,9 +52,9 @@ static void tell(const struct workers_result *r)
     printf("%llu full disks: %llu seals and %llu steps of logs found no space, %llu writes refused; %llu stores could not write\n",
            (unsigned long long)r->sum.full_disks, (unsigned long long)r->sum.full_seals, (unsigned long long)r->sum.log_waits,
            (unsigned long long)r->sum.no_space, (unsigned long long)r->sum.store_errors);
-    printf("%llu members lost all their data, %llu were dismissed; %llu went on alone, %llu of them not in the end; %llu had joined\n",
+    printf("%llu members lost all their data, %llu were dismissed; %llu went on alone, %llu of them not in the end; %llu had joined; %llu differed\n",
            (unsigned long long)r->sum.wipes, (unsigned long long)r->sum.dismissed, (unsigned long long)r->sum.alones,
-           (unsigned long long)r->sum.grown, (unsigned long long)r->sum.joined);
+           (unsigned long long)r->sum.grown, (unsigned long long)r->sum.joined, (unsigned long long)r->sum.differed);
     printf("%.2f simulated hours in %.1f s (%.1f s of processors): %.0f simulated hours an hour\n", hours, elapsed,
            (double)r->cpu_ns / NS_PER_S, elapsed > 0 ? hours * 3600 / elapsed : 0);
 }

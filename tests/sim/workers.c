@@ -103,6 +103,7 @@ static void add_result(struct run_result *sum, const struct run_result *r)
     sum->alones += r->alones;
     sum->joined += r->joined;
     sum->grown += r->grown;
+    sum->differed += r->differed;
     sum->no_space += r->no_space;
     sum->elections += r->elections;
     sum->virtual_ns += r->virtual_ns;
