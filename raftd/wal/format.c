@@ -163,6 +163,15 @@ enum status wal_record_head_at(struct slice segment, uint64_t identity, uint64_t
     return ST_OK;
 }
 
+/* Behind the payload; no checksum covers it. */
+static bool padding_is_zero(const uint8_t *record, const struct record *rec)
+{
+    for (size_t i = RECORD_HEADER_BYTES + rec->payload.len; i < rec->size; i++)
+        if (record[i])
+            return false;
+    return true;
+}
+
 enum status wal_record_at(struct slice segment, uint64_t identity, uint64_t offset,
                           struct record *ret_record)
 {
@@ -173,6 +182,8 @@ enum status wal_record_at(struct slice segment, uint64_t identity, uint64_t offs
     if (!PLANTED(log_checksum_ignored) &&
         get_le32(segment.data + offset + 4) !=
             wal_record_crc(segment.data + offset, rec.payload.len, identity, offset))
+        return ST_NOT_FOUND;
+    if (!padding_is_zero(segment.data + offset, &rec))
         return ST_NOT_FOUND;
     *ret_record = rec;
     return ST_OK;

@@ -84,7 +84,8 @@ void wal_record_seal(uint8_t *record, uint64_t identity, uint64_t offset, uint32
  */
 enum status wal_record_head_at(struct slice segment, uint64_t identity, uint64_t offset,
                                struct record *ret_record) MUST_CHECK;
-/* The record at offset of a segment's bytes. ST_NOT_FOUND: there is no valid one. */
+/* The record at offset of a segment's bytes. ST_NOT_FOUND: there is no valid one, or its padding is
+ * not zero. */
 enum status wal_record_at(struct slice segment, uint64_t identity, uint64_t offset,
                           struct record *ret_record) MUST_CHECK;
 
