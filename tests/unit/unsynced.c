@@ -242,7 +242,8 @@ static void mix(const struct unsynced *u, const struct name *n, struct slice old
         size_t there = from.len <= at ? 0 : from.len - at < size ? from.len - at : size;
         uint8_t *block = buf_reserve(out, size);
         memset(block, 0, size);
-        memcpy(block, there ? from.data + at : from.data, there);
+        if (there)
+            memcpy(block, from.data + at, there);
         buf_commit(out, size);
     }
 }
