@@ -185,7 +185,7 @@ struct raft {
         raft_index behind;
         raft_term term;
     } asked;                  /* who waits for ours; from 0: nobody */
-    size_t uncommitted_bytes; /* leader: proposed in this term and not committed */
+    size_t uncommitted_bytes; /* leader: in the log and not committed */
     uint64_t read_round;      /* of heartbeats; never goes back, so an old answer confirms nothing new */
     struct pending_read *reads;
     size_t read_count, read_cap;

@@ -21,6 +21,22 @@ static bool is_mute(const struct raft *r)
     return r->log.stored < r->mute_until;
 }
 
+/* Of an entry, in uncommitted_bytes. Empty ones, a leader's own, are never refused. */
+static size_t uncommitted_bytes_of(const struct raft_entry *e)
+{
+    return e->len ? raft_entry_bytes(e) : 0;
+}
+
+/* What earlier terms left counts too: else each of many short ones would add as much again. */
+static size_t tail_bytes(struct raft *r)
+{
+    size_t bytes = 0;
+
+    for (raft_index i = r->log.commit + 1; i <= raft_log_last(&r->log); i++)
+        bytes += uncommitted_bytes_of(*raft_log_slot(&r->log, i));
+    return bytes;
+}
+
 void raft_become_leader(struct raft *r)
 {
     struct raft_entry *no_op = raft_entry_new(RAFT_ENTRY_NORMAL, 0);
@@ -30,7 +46,7 @@ void raft_become_leader(struct raft *r)
     r->leader = r->options.id;
     r->led = r->term;
     r->heartbeat_elapsed = r->election_elapsed = r->early_tries = 0;
-    r->uncommitted_bytes = 0;
+    r->uncommitted_bytes = tail_bytes(r);
     r->pending_conf = raft_log_last(&r->log); /* there may be one among them */
     for (unsigned i = 0; i < r->members.count; i++) {
         raft_progress_reset(&r->progress[i], raft_log_last(&r->log) + 1);
@@ -43,12 +59,6 @@ void raft_become_leader(struct raft *r)
     INVARIANT(st == ST_OK);
     r->mute_until = was_elected_alone(r) ? no_op->index : 0;
     raft_entry_unref(no_op);
-}
-
-/* Of an entry, in uncommitted_bytes. Empty ones, a leader's own, are never refused. */
-static size_t uncommitted_bytes_of(const struct raft_entry *e)
-{
-    return e->len ? raft_entry_bytes(e) : 0;
 }
 
 enum status raft_append_proposals(struct raft *r, struct raft_entry *const *entries, size_t count)
@@ -140,10 +150,8 @@ void raft_maybe_commit(struct raft *r)
     reached = raft_conf_reached(&r->conf, &r->members, match);
     if (reached <= r->log.commit || (raft_log_term(&r->log, reached) != r->term && !PLANTED(commit_old_term)))
         return;
-    for (raft_index i = r->log.commit + 1; i <= reached; i++) {
-        size_t bytes = uncommitted_bytes_of(*raft_log_slot(&r->log, i));
-        r->uncommitted_bytes -= bytes < r->uncommitted_bytes ? bytes : r->uncommitted_bytes;
-    }
+    for (raft_index i = r->log.commit + 1; i <= reached; i++)
+        r->uncommitted_bytes -= uncommitted_bytes_of(*raft_log_slot(&r->log, i));
     r->log.commit = reached;
 }
 

@@ -46,6 +46,55 @@ static void what_is_not_committed_is_bounded(void **state)
     cluster_fini(&c);
 }
 
+static void store_all(struct raft *r)
+{
+    struct raft_ready ready;
+
+    while (raft_ready(r, &ready)) {
+        uint64_t batch = ready.batch;
+        raft_advance(r);
+        raft_stored(r, batch);
+    }
+}
+
+/* Votes pass and appends do not: each term would find an empty account, and add as much as the one before. */
+static void what_is_not_committed_is_bounded_over_terms(void **state)
+{
+    struct raft_options options = {.id = 1,
+                                   .conf = {.voters = {1, 2, 3}, .voter_count = 3},
+                                   .election_ticks = 10,
+                                   .heartbeat_ticks = 1,
+                                   .random_seed = 1,
+                                   .message_bytes_max = 1 << 20,
+                                   .inflight_messages_max = 16,
+                                   .inflight_bytes_max = 1 << 20,
+                                   .uncommitted_bytes_max = 4096};
+    struct raft *r = raft_new(&options);
+    unsigned taken = 0;
+
+    (void)state;
+    for (raft_term term = 1; term <= 10; term++) {
+        struct raft_message vote = {.type = RAFT_MSG_VOTE_RESPONSE, .from = 2, .to = 1, .term = term};
+        enum status st;
+        raft_campaign(r);
+        store_all(r);
+        assert_int_equal(raft_step(r, &vote), ST_OK);
+        store_all(r);
+        do {
+            struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, 400);
+            memset(e->data, 'x', 400);
+            st = raft_propose(r, &e, 1);
+            raft_entry_unref(e);
+            store_all(r);
+            taken += st == ST_OK;
+        } while (st == ST_OK);
+        assert_int_equal(st, ST_TOO_MANY_REQUESTS);
+        raft_step_down(r);
+    }
+    assert_in_range(taken * (400 + RAFT_ENTRY_OVERHEAD_BYTES), 4096 - 400 - RAFT_ENTRY_OVERHEAD_BYTES, 4096);
+    raft_free(r);
+}
+
 /* 256 bytes here. */
 static void what_is_on_its_way_to_a_silent_follower_is_bounded(void **state)
 {
@@ -81,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_committed_is_bounded),
+        cmocka_unit_test(what_is_not_committed_is_bounded_over_terms),
         cmocka_unit_test(what_is_on_its_way_to_a_silent_follower_is_bounded),
     };
 
