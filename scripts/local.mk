@@ -10,3 +10,7 @@ TESTS += $(CHECKS) tests/scripts/test_check.sh tests/scripts/test_checks tests/s
 lint: $(noinst_LIBRARIES) $(bin_PROGRAMS)
 	@status=0; for check in $(CHECKS); do $(srcdir)/$$check || test $$? = 77 || status=1; done; exit $$status
 .PHONY: lint
+EXTRA_DIST += tests/scripts/unit_tests_missing.sh
+if !HAVE_CMOCKA
+TESTS += tests/scripts/unit_tests_missing.sh
+endif
