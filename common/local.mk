@@ -6,6 +6,7 @@ libcommon_a_SOURCES = \
 	common/codec.h \
 	common/crc32c.c common/crc32c.h \
 	common/error.c common/error.h \
+	common/file.c common/file.h \
 	common/invariant.c common/invariant.h \
 	common/limits.h \
 	common/log.c common/log.h \

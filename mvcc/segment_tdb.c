@@ -18,6 +18,7 @@
 
 #include "common/codec.h"
 #include "common/crc32c.h"
+#include "common/file.h"
 #include "common/mem.h"
 #include "common/planted.h"
 #include "mvcc/record.h"
@@ -170,13 +171,7 @@ static enum status write_side(const char *path, const struct memtable *t, const 
     }
     put_le32(b.data + 8, crc32c(0, b.data + 12, buf_len(&b) - 12));
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    ok = fd >= 0;
-    for (size_t done = 0; ok && done < buf_len(&b);) {
-        ssize_t n = write(fd, b.data + done, buf_len(&b) - done);
-        ok = n > 0 || (n < 0 && errno == EINTR);
-        done += n > 0 ? (size_t)n : 0;
-    }
-    ok = ok && (no_sync || fsync(fd) == 0);
+    ok = fd >= 0 && file_write_all(fd, b.data, buf_len(&b)) && (no_sync || fsync(fd) == 0);
     if (fd >= 0 && close(fd) < 0)
         ok = false;
     buf_fini(&b);

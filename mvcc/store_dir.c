@@ -14,6 +14,7 @@
 
 #include "common/codec.h"
 #include "common/crc32c.h"
+#include "common/file.h"
 #include "common/planted.h"
 #include "mvcc/transfer.h"
 
@@ -59,7 +60,7 @@ enum status store_dir_write(const struct store_dir *next, struct error *ret_erro
     put_le32(put_le32(bytes + 8, CURRENT_FORMAT), crc32c(0, bytes + 16, CURRENT_BYTES - 16));
     if (dir >= 0)
         fd = openat(dir, "current.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    ok = fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && (PLANTED(current_not_synced) || sync_fd(next, fd));
+    ok = fd >= 0 && file_write_all(fd, bytes, sizeof bytes) && (PLANTED(current_not_synced) || sync_fd(next, fd));
     if (!ok && (errno == ENOSPC || errno == EDQUOT))
         st = ST_NO_SPACE;
     ok = ok && sync_fd(next, dir) && renameat(dir, "current.tmp", dir, "current") == 0;

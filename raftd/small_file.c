@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/file.h"
+
 enum status small_file_read(int dir_fd, const char *name, void *ret_data, size_t size, size_t *ret_len, struct error *ret_error)
 {
     int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -30,16 +32,10 @@ enum status small_file_read(int dir_fd, const char *name, void *ret_data, size_t
 static int write_new(int dir_fd, const char *name, const void *data, size_t len)
 {
     int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600), error = 0;
-    ssize_t n;
 
     if (fd < 0)
         return errno;
-    n = write(fd, data, len);
-    if (n < 0)
-        error = errno;
-    else if ((size_t)n != len)
-        error = ENOSPC; /* part of it is what a disk takes that runs full */
-    else if (fsync(fd) < 0)
+    if (!file_write_all(fd, data, len) || fsync(fd) < 0)
         error = errno;
     if (close(fd) < 0 && !error)
         error = errno;

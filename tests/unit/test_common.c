@@ -4,15 +4,54 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "common/buf.h"
 #include "common/codec.h"
 #include "common/crc32c.h"
+#include "common/file.h"
 #include "common/mem.h"
 #include "common/options.h"
 #include "common/rng.h"
 #include "common/status.h"
 #include "tests/unit/check.h"
+
+/* ---- files ---- */
+
+static unsigned writes; /* since it was set to 1; 0: all is written at once */
+
+/* In place of the C library's: every second call is interrupted, the others take three bytes at most. */
+ssize_t write(int fd, const void *data, size_t len)
+{
+    if (!writes)
+        return syscall(SYS_write, fd, data, len);
+    if (writes++ % 2) {
+        errno = EINTR;
+        return -1;
+    }
+    return syscall(SYS_write, fd, data, len < 3 ? len : 3);
+}
+
+static void what_is_interrupted_is_written_whole(void **state)
+{
+    char found[20] = "";
+    int ends[2];
+    bool written;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    writes = 1;
+    written = file_write_all(ends[1], "ten bytes.", 10);
+    writes = 0;
+    assert_true(written);
+    assert_int_equal(read(ends[0], found, sizeof found), 10);
+    assert_string_equal(found, "ten bytes.");
+    close(ends[1]);
+    assert_false(file_write_all(ends[1], "x", 1));
+    assert_int_equal(errno, EBADF);
+    close(ends[0]);
+}
 
 /* ---- buffers ---- */
 
@@ -253,6 +292,7 @@ static void durations_are_spelled_as_gos(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_interrupted_is_written_whole),
         cmocka_unit_test(a_buffer_is_a_queue_of_bytes),
         cmocka_unit_test(formatted_text_of_any_length_fits),
         cmocka_unit_test(numbers_come_back_as_they_were),
