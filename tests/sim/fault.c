@@ -80,7 +80,7 @@ static unsigned count_damaged(struct member_world *s, const struct raft_conf *co
 static bool may_be_damaged(struct run *run, struct sim_member *m)
 {
     struct member_world *s = &run->members;
-    bool changes = s->count != s->founders;
+    bool changes = s->count != s->founders || run->changed_ns;
     const struct sim_member *newest = member_newest(s);
     const struct raft_conf *c = newest ? &node_members(newest->node)->conf : NULL;
     unsigned left;
