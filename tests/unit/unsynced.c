@@ -22,6 +22,7 @@
 
 #define PATH_BYTES 4096
 #define BLOCK_BYTES 512
+#define READ_BYTES 16384
 
 /* Of what was written or renamed since all was durable. */
 struct file {
@@ -65,9 +66,11 @@ static void read_file(const char *path, struct buf *out)
 
     INVARIANT(fd >= 0);
     buf_clear(out);
-    while ((n = read(fd, buf_reserve(out, 1 << 14), 1 << 14)) > 0)
+    do {
+        n = read(fd, buf_reserve(out, READ_BYTES), READ_BYTES);
+        INVARIANT(n >= 0);
         buf_commit(out, (size_t)n);
-    INVARIANT(n == 0);
+    } while (n == READ_BYTES);
     close(fd);
 }
 
@@ -184,12 +187,21 @@ static void drop_names(struct unsynced *u)
             at = &(*at)->next;
 }
 
+static const struct name *durable_name_of(const struct unsynced *u, const struct file *f)
+{
+    const struct name *n = u->names;
+
+    while (n && n->durable != f)
+        n = n->next;
+    return n;
+}
+
 /* It loses this name, and what it holds may come back. */
 static void part_from(const struct unsynced *u, struct name *n)
 {
     char path[PATH_BYTES];
 
-    if (n->now && !n->now->is_dir && path_of(u, n->dir, n->text, path))
+    if (n->now && !n->now->is_dir && durable_name_of(u, n->now) && path_of(u, n->dir, n->text, path))
         read_file(path, &n->now->last);
 }
 
@@ -209,13 +221,9 @@ static struct rng rng_for(const struct unsynced *u, const struct name *n)
 static bool survives(const struct unsynced *u, const struct name *n)
 {
     const struct file *dir = n->durable && n->durable->is_dir ? n->durable : n->now && n->now->is_dir ? n->now : NULL;
-    struct rng rng;
+    const struct name *before = dir ? durable_name_of(u, dir) : NULL;
+    struct rng rng = rng_for(u, before ? before : n); /* a directory is in one place: what is drawn is whether it moved */
 
-    /* A directory is in one place: what is drawn is whether it moved. */
-    for (const struct name *other = u->names; dir && other; other = other->next)
-        if (other->durable == dir)
-            n = other;
-    rng = rng_for(u, n);
     switch (u->seed % LUCKS) {
     case LUCK_NONE:
         return false;
@@ -255,9 +263,8 @@ static void draw_file(const struct unsynced *u, struct file *f)
 
     if (n && path_of(u, n->dir, n->text, path))
         read_file(path, &f->last);
-    for (const struct name *other = u->names; !n && other; other = other->next)
-        if (other->durable == f)
-            n = other;
+    if (!n)
+        n = durable_name_of(u, f);
     if (n && u->loses && !slice_equal(buf_slice(&f->synced), buf_slice(&f->last))) {
         mix(u, n, buf_slice(&f->synced), buf_slice(&f->last), &f->left);
         return;
@@ -322,7 +329,8 @@ static void place_dirs(struct unsynced *u)
     }
 }
 
-static void place_files(struct unsynced *u)
+/* went_on: and did something since it ended. */
+static void place_files(struct unsynced *u, bool went_on)
 {
     char path[PATH_BYTES];
     struct buf b = {0};
@@ -330,9 +338,9 @@ static void place_files(struct unsynced *u)
     for (struct name *n = u->names; n; n = n->next) {
         bool is_there = path_of(u, n->dir, n->text, path);
         if (is_there && n->left && !n->left->is_dir) {
-            if (n->now == n->left)
+            if (n->now == n->left && went_on)
                 read_file(path, &b);
-            if (n->now != n->left || !slice_equal(buf_slice(&b), buf_slice(&n->left->left)))
+            if (n->now != n->left || !slice_equal(buf_slice(went_on ? &b : &n->now->last), buf_slice(&n->left->left)))
                 write_file(path, buf_slice(&n->left->left));
         } else if (is_there && n->now && !n->left) {
             INVARIANT(syscall(SYS_unlinkat, AT_FDCWD, path, 0) == 0);
@@ -359,13 +367,15 @@ bool unsynced_is_over(const struct unsynced *u)
 
 void unsynced_settle(struct unsynced *u)
 {
+    bool went_on = u->is_over;
+
     INVARIANT(u->ends);
-    if (!u->is_over && u->loses)
+    if (!went_on && u->loses)
         end_here(u);
     if (u->is_over) {
         remove_dirs(u);
         place_dirs(u);
-        place_files(u);
+        place_files(u, went_on);
     }
     if (u->loses)
         unsynced_forget(u);
