@@ -72,11 +72,13 @@ bool mvcc_export_file(const struct mvcc *s, const struct mvcc_position *at, char
     return true;
 }
 
-void mvcc_read_ahead(const char *path)
+void mvcc_read_ahead(const char *path, bool from_disk)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     uint8_t *bytes = mem_alloc(READ_AHEAD_BYTES);
 
+    if (fd >= 0 && from_disk)
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* advice: where it is not taken, damage is found later */
     while (fd >= 0 && read(fd, bytes, READ_AHEAD_BYTES) > 0)
         ;
     if (fd >= 0)

@@ -38,8 +38,8 @@ enum status mvcc_export(struct mvcc *s, struct mvcc_position *at, mvcc_rev upto,
  * Whoever has read it once, on any thread, spares mvcc_export the wait for the disk.
  */
 bool mvcc_export_file(const struct mvcc *s, const struct mvcc_position *at, char *ret_path, mvcc_rev *ret_next);
-/* Read it and forget it: what cannot be read is told to whoever needs it. Any thread. */
-void mvcc_read_ahead(const char *path);
+/* Read it and forget it: what cannot be read is told to whoever needs it. from_disk: what the page cache has of it is dropped before. Any thread. */
+void mvcc_read_ahead(const char *path, bool from_disk);
 
 struct mvcc_import;
 

@@ -48,6 +48,7 @@ static const struct option_row rows[] = {
     {"experimental-corrupt-check-time", OPTION_DURATION, offsetof(struct conf_flags, corrupt_check_ns), NULL, 0, INT64_MAX, "the name of --corrupt-check-time in older versions of etcd"},
     {"initial-corrupt-check", OPTION_BOOL, offsetof(struct conf_flags, initial_corrupt_check), "false", 0, 0, "compare what is stored with the other members' before serving clients"},
     {"experimental-initial-corrupt-check", OPTION_BOOL, offsetof(struct conf_flags, initial_corrupt_check), NULL, 0, 0, "the name of --initial-corrupt-check in older versions of etcd"},
+    {"scrub-time", OPTION_DURATION, offsetof(struct conf_flags, scrub_ns), "24h", 0, INT64_MAX, "the store is read from the disk, to find damage, this often (0s: never)"},
     TEXT("feature-gates", feature_gates, "", "NAME=BOOL of etcd's, with commas; InitialCorruptCheck is the name of --initial-corrupt-check in newer versions, others change nothing"),
     TEXT("log-level", log_level, "info", "error, warn, notice, info or debug"),
     {"version", OPTION_BOOL, offsetof(struct conf_flags, version), "false", 0, 0, "print the version and exit"},

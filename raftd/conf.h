@@ -24,6 +24,7 @@ struct conf_flags {
     int64_t snapshot_count, snapshot_catchup, memtable_bytes;
     int64_t max_learners;
     int64_t corrupt_check_ns;
+    int64_t scrub_ns;
     bool initial_corrupt_check, pre_vote, strict_reconfig_check, force_new_cluster, version, help;
 };
 

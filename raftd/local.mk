@@ -22,6 +22,7 @@ libnode_a_SOURCES = \
 	raftd/node/space.c \
 	raftd/node/fitness.c \
 	raftd/node/read_ahead.c raftd/node/read_ahead.h \
+	raftd/node/scrub.c \
 	raftd/node/stall.c \
 	raftd/node/storage.c \
 	raftd/node/transfer.c

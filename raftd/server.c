@@ -492,6 +492,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .now_ns = loop_now_ns(s->loop),
         .force_new_cluster = f->force_new_cluster,
         .corrupt_check_ns = f->corrupt_check_ns,
+        .scrub_ns = f->scrub_ns,
         .strict_reconfig_check = f->strict_reconfig_check,
         .learners_max = (unsigned)f->max_learners,
         .limits = {.txn_ops_max = TXN_OPS_MAX},

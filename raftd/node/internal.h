@@ -117,6 +117,12 @@ struct node {
     struct read_ahead hash_ahead;
     mvcc_rev hasher_compact_rev;
     int64_t next_slice_ns;
+    struct scrub {
+        int64_t next_ns; /* it begins, or its next slice; 0: it was never set */
+        bool is_running;
+        struct mvcc_hasher walk;
+        struct read_ahead ahead;
+    } scrub;
 
     /* requests */
     uint64_t next_request_id;
@@ -159,9 +165,6 @@ void requests_send(struct node *n);
 /* A write was applied here: answer it, if it waits. */
 struct node_request *requests_find_write(struct node *n, uint64_t id);
 uint64_t requests_next_id(struct node *n);
-struct node_request *request_new(struct node *n, int64_t deadline_ns, node_done_fn done_fn, void *arg,
-                                 struct request_list *list);
-void request_move(struct request_list *to, struct node_request *r);
 void request_finish(struct node *n, struct node_request *r, enum status st, struct slice answer);
 void requests_on_read_state(struct node *n, const struct raft_read_state *state);
 void requests_on_applied(struct node *n, raft_index applied);
@@ -194,6 +197,9 @@ enum status alone_decree(struct node *n, struct raft_options *o, struct raft_ent
 void compare_on_message(struct node *n, const struct raft_message *m);
 /* Returns when it wants to be called again at the latest. */
 int64_t compare_on_tick(struct node *n);
+
+/* node/scrub.c: reading all records now and then. Returns when it wants to be called next. */
+int64_t scrub_on_tick(struct node *n);
 
 /* node/fitness.c: may this member lead, and promise votes? The core hears of it. */
 void fitness_set(struct node *n);

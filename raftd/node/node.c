@@ -290,7 +290,7 @@ void node_on_wal(struct node *n)
 
 int64_t node_tick(struct node *n, int64_t now_ns)
 {
-    int64_t next;
+    int64_t next, scrub;
 
     n->now_ns = now_ns;
     /* After a pause (a stopped process, a stalled machine) one tick is enough: lost time is no reason for an election. */
@@ -310,6 +310,9 @@ int64_t node_tick(struct node *n, int64_t now_ns)
     requests_expire(n);
     transfers_expire(n);
     next = compare_on_tick(n);
+    scrub = scrub_on_tick(n);
+    if (scrub < next)
+        next = scrub;
     if (n->next_tick_ns < next)
         next = n->next_tick_ns;
     return next < n->earliest_deadline_ns ? next : n->earliest_deadline_ns;

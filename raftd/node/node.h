@@ -54,6 +54,7 @@ struct node_options {
     int64_t now_ns;                  /* monotonic */
     bool force_new_cluster;          /* go on as the only member, with what is known to be committed */
     int64_t corrupt_check_ns;        /* --corrupt-check-time: a leader has all compare what they hold; 0: never */
+    int64_t scrub_ns;                /* --scrub-time: between two times that all records are read from the disk; 0: never */
     bool strict_reconfig_check;      /* no change of the members that could cost the quorum: connected_fn */
     unsigned learners_max;           /* --max-learners */
     struct kv_limits limits;

@@ -13,12 +13,15 @@ struct read_ahead_job {
     struct node_job job;
     struct read_ahead *owner; /* NULL: it has gone */
     mvcc_rev next;
+    bool from_disk;
     char path[MVCC_FILE_BYTES];
 };
 
 static void run(struct node_job *job)
 {
-    mvcc_read_ahead(((struct read_ahead_job *)job)->path);
+    const struct read_ahead_job *j = (const struct read_ahead_job *)job;
+
+    mvcc_read_ahead(j->path, j->from_disk);
 }
 
 static void done(struct node *n, struct node_job *job)
@@ -65,6 +68,7 @@ bool read_ahead_is_there(struct node *n, struct read_ahead *a, mvcc_rev main, mv
     }
     j->job = (struct node_job){.run_fn = run, .done_fn = done, .free_fn = job_free};
     j->owner = a;
+    j->from_disk = a->from_disk;
     a->job = j;
     node_job_start(n, &j->job);
     return false;

@@ -15,6 +15,7 @@ struct read_ahead_job;
 struct read_ahead {
     void (*done_fn)(void *arg); /* what was missing is there: ask again; NULL: whoever walks asks now and then */
     void *arg;
+    bool from_disk;             /* past the page cache: what is read is what the disk holds now */
     mvcc_rev next;              /* records before this revision are in memory */
     struct read_ahead_job *job; /* under way, or NULL */
 };

@@ -208,6 +208,20 @@ def test_a_leader_that_finds_its_store_damaged_begins_anew(trio):
     members.wait_until(lambda: holds(leader, 1050), "replication")
 
 
+def test_damage_that_nobody_reads_is_found(raftd, tmp_path):
+    with servers.Cluster(raftd, 3, tmp_path, flags=[*FLAGS, "--scrub-time=2s"]) as cluster:
+        write(cluster, 0, 1000)
+        victim = cluster.followers()[0]
+        members.wait_until(lambda: holds(victim, 1000) and list(member(victim).glob("store*/*.tdb")), "replication")
+        pid = victim.pid
+        damage_record(victim)
+        members.wait_until(lambda: "beginning anew" in log_text(victim), "finding it")
+        members.wait_until(lambda: holds(victim, 1000), "healing")
+        values_are_right(victim)
+        assert victim.is_running() and victim.pid == pid
+        assert not any("beginning anew" in log_text(node) for node in cluster if node is not victim)
+
+
 def test_a_majority_that_lost_its_log_loses_nothing_in_silence(trio):
     """What two of three held is not to be had from the third for sure: no leader, until they are given their logs back."""
     nodes = list(trio)

@@ -502,6 +502,7 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
                              .limits = {.txn_ops_max = TXN_OPS_MAX},
                              .learners_max = 2,
                              .corrupt_check_ns = s->corrupt_check_ns,
+                             .scrub_ns = s->scrub_ns,
                              .store_options = store_options(m),
                              .snapshot_count = m->snapshot_count,
                              .snapshot_catchup = m->snapshot_catchup,

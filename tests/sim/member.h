@@ -82,6 +82,7 @@ struct member_world {
     struct members initial;
     int64_t tick_ns;
     int64_t corrupt_check_ns; /* 0: members do not compare what they hold */
+    int64_t scrub_ns;         /* 0: nor do they read it again */
     uint64_t memtable_bytes, seal_entries;
     size_t window_bytes_max, snapshot_chunk_bytes;
     uint64_t space_low_bytes;

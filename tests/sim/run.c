@@ -288,6 +288,7 @@ static void draw_limits(struct run *run)
 
     /* Dear, since it reads all that is stored; and without a result until one is made to differ in the end. */
     s->corrupt_check_ns = world_chance(w, 50) ? 20 * s->tick_ns : 0;
+    s->scrub_ns = world_chance(w, 30) ? 50 * s->tick_ns : 0;
     s->memtable_bytes = (uint64_t)(tiny ? world_between(w, 500, 4000) : world_between(w, 4000, 40000));
     s->message_bytes_max = (size_t)world_between(w, 50, 4000);
     s->inflight_messages_max = (unsigned)world_between(w, 1, 8);

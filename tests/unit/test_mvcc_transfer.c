@@ -429,13 +429,13 @@ static void every_sealed_record_is_in_the_file_that_is_named(void **state)
     write_some(500);
     while (mvcc_export_file(store, &at, path, &next)) {
         assert_int_equal(access(path, R_OK), 0);
-        mvcc_read_ahead(path);
+        mvcc_read_ahead(path, files % 2);
         assert_true(next > at.main && next <= mvcc_revision(store) + 1);
         at.main = next;
         files++;
     }
     assert_true(files > 3);
-    mvcc_read_ahead("/nowhere"); /* no matter */
+    mvcc_read_ahead("/nowhere", true); /* no matter */
 }
 
 static void records_that_do_not_follow_are_refused(void **state)
