@@ -98,6 +98,7 @@ struct mvcc_import {
     int64_t sub;               /* likewise */
     bool is_last;              /* that record ended its revision */
     int64_t last_time_ns;      /* of the last whole revision */
+    struct buf note;           /* the owner's, of all that is there */
 };
 
 enum status mvcc_remove(const char *dir, struct error *ret_error)
@@ -139,6 +140,10 @@ static enum status take_segments(struct mvcc_import *m, struct error *ret_error)
         m->sequence++;
         m->main = meta->next_rev - 1;
         m->last_time_ns = meta->last_time_ns;
+        if (meta->record_count) { /* else it is what an import that came to its end wrote last, with another state */
+            buf_clear(&m->note);
+            buf_append_slice(&m->note, segment_state(segment));
+        }
         segment_close(segment);
     }
     free(sequences);
@@ -152,6 +157,7 @@ static enum status make_empty(struct mvcc_import *m, struct error *ret_error)
     m->main = FIRST_MAIN - 1;
     m->sequence = 1;
     m->last_time_ns = 0;
+    buf_clear(&m->note);
     if (st == ST_OK && mkdir(m->dir, 0700) < 0)
         st = error_set(ret_error, ST_IO, "%s: cannot be made: %s", m->dir, strerror(errno));
     return st;
@@ -177,6 +183,7 @@ enum status mvcc_import_open(const struct mvcc_options *options, struct mvcc_imp
     if (st == ST_CORRUPT)
         st = make_empty(m, ret_error);
     if (st != ST_OK) {
+        buf_fini(&m->note);
         free(m);
         return st;
     }
@@ -195,10 +202,22 @@ mvcc_rev mvcc_import_rewind(struct mvcc_import *m)
     return m->main;
 }
 
+struct slice mvcc_import_note(const struct mvcc_import *m)
+{
+    return buf_slice(&m->note);
+}
+
+void mvcc_import_set_note(struct mvcc_import *m, struct slice note)
+{
+    buf_clear(&m->note);
+    buf_append_slice(&m->note, note);
+}
+
 void mvcc_import_free(struct mvcc_import *m)
 {
     if (!m)
         return;
+    buf_fini(&m->note);
     memtable_free(m->memtable);
     free(m);
 }
@@ -229,6 +248,14 @@ static enum status write_segment(struct mvcc_import *m, const struct mvcc_import
     return ST_OK;
 }
 
+/* Before the end: it says of no log position what the store is. */
+static enum status write_noted(struct mvcc_import *m, struct error *ret_error)
+{
+    struct mvcc_import_end end = {.state = buf_slice(&m->note)};
+
+    return write_segment(m, &end, ret_error);
+}
+
 /* Before the record that begins a revision: a revision is in one segment whole. */
 static bool segment_is_full(const struct mvcc_import *m)
 {
@@ -257,8 +284,6 @@ static size_t front_record(const struct mvcc_import *m, struct slice bytes)
 
 enum status mvcc_import_add(struct mvcc_import *m, struct slice records, struct error *ret_error)
 {
-    static const struct mvcc_import_end nothing;
-
     while (records.len) {
         size_t len = front_record(m, records);
         struct mvcc_kv kv;
@@ -267,7 +292,7 @@ enum status mvcc_import_add(struct mvcc_import *m, struct slice records, struct 
             return error_set(ret_error, ST_CORRUPT, "%s: behind revision %lld.%lld: no valid record follows", m->dir,
                              (long long)m->main, (long long)m->sub);
         if (m->is_last && segment_is_full(m)) {
-            enum status st = write_segment(m, &nothing, ret_error);
+            enum status st = write_noted(m, ret_error);
             if (st != ST_OK)
                 return st;
         }
@@ -287,5 +312,10 @@ enum status mvcc_import_finish(struct mvcc_import *m, const struct mvcc_import_e
     if (m->main != end->revision || !m->is_last)
         return error_set(ret_error, ST_CORRUPT, "%s: the records end at revision %lld instead of %lld", m->dir,
                          (long long)m->main, (long long)end->revision);
+    if (memtable_count(m->memtable) && buf_len(&m->note)) { /* a crash may leave the last one unused: what is known of the records stays */
+        enum status st = write_noted(m, ret_error);
+        if (st != ST_OK)
+            return st;
+    }
     return write_segment(m, end, ret_error);
 }

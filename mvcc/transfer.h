@@ -7,7 +7,8 @@
  *
  * An import that was cut short goes on behind the last whole revision that it holds, whoever sends what follows: in memory while the
  * process lives, behind its last segment after that. Its segments are small at first and double, up to the size of sealed ones: an
- * import that is cut again and again gets on all the same, one that is not ends with few files.
+ * import that is cut again and again gets on all the same, one that is not ends with few files. Each of them carries what the owner noted
+ * (whose records these are), so that what is known of the records is as durable as they are.
  *
  * mvcc_export belongs to the store's thread. An import belongs to whoever calls it, on any thread, one call at a time, and (TDB)
  * on the thread that seals.
@@ -58,12 +59,16 @@ enum status mvcc_import_open(const struct mvcc_options *options, struct mvcc_imp
                              struct error *ret_error) MUST_CHECK;
 /* Another stream goes on here: forget what is not a whole revision. Returns the last one that is; 1: there is none. */
 mvcc_rev mvcc_import_rewind(struct mvcc_import *m);
+/* What was noted of the records that are there; empty: nothing is known. Valid until something else is noted. */
+struct slice mvcc_import_note(const struct mvcc_import *m);
+/* It is true of all that is there, and of what is added from now on: it goes into every segment that is written but the last. */
+void mvcc_import_set_note(struct mvcc_import *m, struct slice note);
 /*
  * Whole records in order, without a gap. Writes a segment when there is enough for one. ST_CORRUPT: they are none; ST_NO_SPACE: all that
  * was taken is still there, to be gone on with after mvcc_import_rewind; ST_IO.
  */
 enum status mvcc_import_add(struct mvcc_import *m, struct slice records, struct error *ret_error) MUST_CHECK;
-/* The last segment, also of no records: all is durable then. ST_CORRUPT: the records do not end at that revision; ST_NO_SPACE; ST_IO. */
+/* The last segment, of no records if something was noted: all is durable then. ST_CORRUPT: the records do not end at that revision; ST_NO_SPACE; ST_IO. */
 enum status mvcc_import_finish(struct mvcc_import *m, const struct mvcc_import_end *end, struct error *ret_error) MUST_CHECK;
 /* Frees the memory; what was written stays. NULL is fine. */
 void mvcc_import_free(struct mvcc_import *m);

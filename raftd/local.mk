@@ -81,7 +81,8 @@ raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a li
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 
 if HAVE_CMOCKA
-server_tests = test_fitness test_join test_kv_range test_membership test_peer_frame test_roster test_snapshot test_snapshot_frame test_storage
+server_tests = test_fitness test_join test_kv_range test_membership test_peer_frame test_roster test_snapshot test_snapshot_frame test_snapshot_trust \
+	test_storage
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
 test_fitness_SOURCES = tests/unit/test_fitness.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
@@ -122,5 +123,10 @@ test_snapshot_SOURCES = tests/unit/test_snapshot.c tests/unit/node_cluster.c tes
 	tests/unit/memory_disk.c tests/unit/memory_disk.h tests/unit/check.h
 test_snapshot_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_snapshot_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
+	$(PROTOBUFC_LIBS)
+test_snapshot_trust_SOURCES = tests/unit/test_snapshot_trust.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
+	tests/unit/memory_disk.c tests/unit/memory_disk.h tests/unit/check.h
+test_snapshot_trust_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+test_snapshot_trust_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
 	$(PROTOBUFC_LIBS)
 endif

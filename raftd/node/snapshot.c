@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/codec.h"
 #include "common/crc32c.h"
 #include "common/mem.h"
 #include "common/planted.h"
@@ -38,6 +39,7 @@ struct snapshot_sender {
     raft_term log_term;
     mvcc_rev revision;
     struct buf state;
+    struct buf trusted; /* as it was offered */
     unsigned extensions;
     /* the stream */
     bool begun; /* the receiver has said from where on */
@@ -62,6 +64,7 @@ static void sender_free(struct node *n, struct snapshot_sender *s)
     for (unsigned i = 0; i < SNAPSHOT_WINDOW; i++)
         buf_fini(&s->chunks[i].data);
     buf_fini(&s->state);
+    buf_fini(&s->trusted);
     read_ahead_fini(&s->ahead);
     free(s);
 }
@@ -152,6 +155,38 @@ static void chunk_finish(struct node *n, struct snapshot_sender *s, enum snapsho
     send_chunk(n, s, s->next++);
 }
 
+/*
+ * May what that member handed on be gone on behind? Not if CORRUPT names it; nor if it is no member any more: nobody compares what it
+ * held. While it is known that somebody is wrong and not who, there is nobody but ourselves: what we send is no mixture then.
+ */
+static bool is_trusted(const struct node *n, raft_id id)
+{
+    const struct member *m = members_look_up(&n->members, id);
+
+    return m && !m->corrupt && (!n->members.corrupt || id == n->options.member_id);
+}
+
+static void list_trusted(const struct node *n, struct buf *out)
+{
+    for (unsigned i = 0; i < n->members.count; i++) {
+        uint8_t id[SNAPSHOT_ID_BYTES];
+        put_le64(id, n->members.list[i].id);
+        if (is_trusted(n, n->members.list[i].id))
+            buf_append(out, id, sizeof id);
+    }
+}
+
+/* Nobody has lost our trust since the offer: the receiver may have gone on behind what it has of that one. */
+static bool offer_stands(const struct node *n, const struct snapshot_sender *s)
+{
+    struct reader r = reader_of(buf_slice(&s->trusted));
+
+    while (reader_left(&r))
+        if (!is_trusted(n, read_le64(&r)))
+            return false;
+    return true;
+}
+
 static void sender_start(struct node *n, struct snapshot_sender *s)
 {
     s->stage = SENDER_SENDS;
@@ -160,6 +195,8 @@ static void sender_start(struct node *n, struct snapshot_sender *s)
     s->applied_begin = s->applied = n->bytes_applied;
     s->quiet_ticks = n->options.election_ticks;
     tell(n, "sending", s, NULL);
+    list_trusted(n, &s->trusted);
+    buf_append_slice(&s->chunks[0].data, buf_slice(&s->trusted));
     chunk_finish(n, s, SNAPSHOT_OFFER);
 }
 
@@ -385,6 +422,8 @@ void snapshots_run(struct node *n)
         } else {
             if (corrupt && s->stage == SENDER_SENDS)
                 sender_fail(n, s, status_text(ST_CORRUPT_CLUSTER));
+            if (s->stage == SENDER_SENDS && !offer_stands(n, s))
+                sender_fail(n, s, "not everybody is to be trusted any more whose records the member may hold");
             sending += s->stage == SENDER_SENDS;
         }
     }

@@ -20,6 +20,10 @@
  * anew, the core, the store in use and its watchers move over, the old store goes. A crash before the swap leaves a directory that the
  * next transfer fills up; a crash behind it leaves a store ahead of the log, which the next start finishes.
  *
+ * What is there is gone on with only as long as the leader trusts all from whom it came: none that the alarm CORRUPT names, none that is no
+ * member any more. The offer says whom it trusts; their ids stand in the segments; the receiver compares, and begins with nothing if there is another.
+ * The leader ends a transfer when one of those it named loses its trust. Whose data is wrong never comes to others by what was kept of it.
+ *
  * Wire and disk are drawn in doc/format-snapshot.md.
  * Whatever goes wrong (a lost link, a silent or restarted side, a newer leader) ends the transfer; the core announces again, and it
  * goes on. What cannot be written or does not follow is thrown away: then it starts from nothing. A full disk is no such thing: a member

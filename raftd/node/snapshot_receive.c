@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/codec.h"
 #include "common/crc32c.h"
 #include "common/mem.h"
 #include "common/planted.h"
@@ -65,7 +66,8 @@ struct snapshot_job {
     struct node_job job;
     struct snapshot_partial *partial;
     struct snapshot_receiver *receiver; /* or NULL */
-    struct buf data;                    /* a chunk's records */
+    struct buf data;                    /* a chunk's records; of an offer: who is trusted */
+    bool is_anew;                       /* what was there is not trusted, and went */
     mvcc_rev revision;                  /* what the partial store holds */
     bool remove;                        /* the partial store, too */
     struct mvcc *old;                   /* a store that was replaced, at old_path */
@@ -125,7 +127,7 @@ static void partial_init(struct node *n, bool exists)
     p->options.dir = p->path;
 }
 
-static void run_open(struct node_job *job)
+static void run_look(struct node_job *job)
 {
     struct snapshot_job *j = (struct snapshot_job *)job;
     struct snapshot_partial *p = j->partial;
@@ -143,6 +145,62 @@ static void run_remove(struct node_job *job)
     mvcc_import_free(p->import);
     p->import = NULL;
     j->status = mvcc_remove(p->path, &j->error); /* else the next one, or the next start, does it */
+}
+
+static bool has_id(struct slice ids, raft_id id)
+{
+    struct reader r = reader_of(ids);
+
+    while (reader_left(&r))
+        if (read_le64(&r) == id)
+            return true;
+    return false;
+}
+
+/* Did all of what is there come from members that are trusted? Of what nobody noted that is not known. */
+static bool is_trusted(struct slice contributors, struct slice trusted)
+{
+    struct reader r = reader_of(contributors);
+
+    if (!contributors.len || !snapshot_ids_make_sense(contributors))
+        return false;
+    while (reader_left(&r))
+        if (!has_id(trusted, read_le64(&r)))
+            return false;
+    return true;
+}
+
+/* From now on it contributes. All others are trusted members, so the list does not grow beyond these. */
+static void note_sender(struct snapshot_job *j)
+{
+    struct slice noted = mvcc_import_note(j->partial->import);
+    uint8_t id[SNAPSHOT_ID_BYTES];
+    struct buf note = {0};
+
+    if (j->revision > 1)
+        buf_append_slice(&note, noted);
+    put_le64(id, j->receiver->from);
+    if (!has_id(buf_slice(&note), j->receiver->from))
+        buf_append(&note, id, sizeof id);
+    mvcc_import_set_note(j->partial->import, buf_slice(&note));
+    buf_fini(&note);
+}
+
+/* A transfer begins. It goes on behind what is there, unless somebody had a part in it whom the leader does not trust. */
+static void run_open(struct node_job *job)
+{
+    struct snapshot_job *j = (struct snapshot_job *)job;
+
+    run_look(job);
+    if (j->status == ST_OK && j->revision > 1 && !PLANTED(partial_of_corrupt_kept) &&
+        !is_trusted(mvcc_import_note(j->partial->import), buf_slice(&j->data))) {
+        j->is_anew = true;
+        run_remove(job);
+        if (j->status == ST_OK)
+            run_look(job);
+    }
+    if (j->status == ST_OK)
+        note_sender(j);
 }
 
 static void done_look(struct node *n, struct node_job *job)
@@ -171,7 +229,7 @@ static void partial_on_tick(struct node *n)
         return;
     if (!p->is_known) {
         p->job_runs = true;
-        job_submit(n, job_new(n, NULL, run_open, done_look));
+        job_submit(n, job_new(n, NULL, run_look, done_look));
     } else if (p->revision <= mvcc_revision(n->options.store)) {
         p->job_runs = true;
         p->exists = p->is_known = false;
@@ -391,6 +449,8 @@ static void done_open(struct node *n, struct node_job *job)
         return;
     }
     r->begin = j->revision;
+    if (j->is_anew)
+        node_tell_snapshot(n, "begun anew", r->from, r->index, "the leader does not trust all from whom a part of it came");
     if (is_ahead_for_good(n, r)) {
         n->partial->older_offers = 0;
         receiver_refuse(n, r, true, "it has not applied what was received of another");
@@ -447,10 +507,16 @@ static void receiver_begin(struct node *n, const struct snapshot_message *m)
                                         .index = m->index,
                                         .log_term = m->log_term};
     struct snapshot_receiver *r;
+    struct snapshot_job *j;
     struct raft_status st;
 
     if (n->receiver && n->receiver->stage != RECEIVER_TAKES)
         return; /* it has all it needs of an older one: good whoever leads now, and soon in place */
+    if (!snapshot_ids_make_sense(m->data) || m->crc != crc32c(0, m->data.data, m->data.len)) {
+        node_tell_snapshot(n, "refused", m->from, m->index, "its offer makes no sense");
+        answer(n, m, SNAPSHOT_REFUSED, 0);
+        return;
+    }
     node_step(n, &announcement);
     n->options.work_fn(n->options.arg);
     raft_get_status(n->raft, &st);
@@ -471,6 +537,7 @@ static void receiver_begin(struct node *n, const struct snapshot_message *m)
     r->transfer = m->transfer;
     r->index = m->index;
     r->revision = m->revision;
+    r->crc = m->crc;
     r->dir = *n->options.dir;
     r->dir.generation++;
     r->next = 1;
@@ -479,7 +546,9 @@ static void receiver_begin(struct node *n, const struct snapshot_message *m)
     n->partial->exists = true;
     n->partial->is_known = false;
     node_tell_snapshot(n, "receiving", r->from, r->index, NULL);
-    job_submit(n, job_new(n, r, run_open, done_open));
+    j = job_new(n, r, run_open, done_open);
+    buf_append_slice(&j->data, m->data);
+    job_submit(n, j);
 }
 
 void receiver_on_message(struct node *n, const struct snapshot_message *m)

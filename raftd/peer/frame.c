@@ -334,7 +334,7 @@ enum status frame_decode_snapshot(struct slice payload, struct snapshot_message 
     if (r.bad || m.type < SNAPSHOT_CHUNK || m.type > SNAPSHOT_OFFER || !m.transfer)
         return ST_CORRUPT;
     m.data = read_slice(&r, reader_left(&r));
-    if (m.data.len && m.type != SNAPSHOT_CHUNK && m.type != SNAPSHOT_END)
+    if (m.type == SNAPSHOT_OFFER ? !snapshot_ids_make_sense(m.data) : m.data.len && m.type != SNAPSHOT_CHUNK && m.type != SNAPSHOT_END)
         return ST_CORRUPT;
     *ret_message = m;
     return ST_OK;

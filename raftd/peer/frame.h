@@ -10,7 +10,7 @@
  *     message    1 kind (3), 1 type, 1 flags (1 reject, 2 transfer), 1 zero, 8 from, 8 to, 8 term, 8 log term,
  *                8 index, 8 commit, 8 hint index, 8 hint term, 8 context, 4 number of entries, entries
  *     snapshot   1 kind (4), 1 type, 2 zero, 4 CRC-32C (raft/snapshot.h), 8 from, 8 to, 8 term, 8 transfer, 8 sequence,
- *                8 index, 8 log term, 8 revision, then the data: records of the store, or the small state
+ *                8 index, 8 log term, 8 revision, then the data: ids of members, records of the store, or the small state
  *     question   1 kind (5), 3 zero, 4 magic, 4 protocol version: who are you? Instead of a greeting, by one that is to join
  *     cluster    1 kind (6), 3 zero, 4 protocol version, 8 cluster id, 4 length of the founders, the founders, the members of now; both
  *                are a raftfs.state.NodeState
@@ -29,7 +29,7 @@
 #include "raft/snapshot.h"
 
 #define FRAME_HEADER_BYTES 8
-#define PEER_PROTOCOL_VERSION 2
+#define PEER_PROTOCOL_VERSION 3
 
 enum frame_kind {
     FRAME_GREETING = 1,

@@ -14,7 +14,7 @@ import servers
 
 GREETING, REFUSAL, MESSAGE, QUESTION, CLUSTER, DISMISSAL = 1, 2, 3, 5, 6, 7
 MAGIC = 0x50544652
-VERSION = 2
+VERSION = 3
 ANSWER_SECONDS = 10
 
 
@@ -118,7 +118,7 @@ def test_the_right_greeting_is_answered(cluster, ids):
 @pytest.mark.parametrize(
     "words, change",
     [
-        (b"another version", lambda ids: greeting(ids.cluster, ids.members[1], ids.members[0], version=3)),
+        (b"another version", lambda ids: greeting(ids.cluster, ids.members[1], ids.members[0], version=VERSION + 1)),
         (b"another cluster", lambda ids: greeting(ids.cluster ^ 1, ids.members[1], ids.members[0])),
         (b"another member", lambda ids: greeting(ids.cluster, ids.members[1], ids.members[2])),
         (b"claim to be me", lambda ids: greeting(ids.cluster, ids.members[0], ids.members[0])),

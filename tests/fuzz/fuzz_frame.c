@@ -11,6 +11,7 @@ static void try_payload(struct slice payload)
     struct raft_message m, again;
     struct cluster_answer answer;
     enum dismissal_reason reason;
+    struct snapshot_message snapshot;
     struct greeting g;
     struct buf b = {0};
     struct slice back;
@@ -38,6 +39,12 @@ static void try_payload(struct slice payload)
         INVARIANT(frame_decode_message(back, &again) == ST_OK && again.entry_count == m.entry_count);
         frame_free_message(&again);
         frame_free_message(&m);
+    }
+    if (frame_decode_snapshot(payload, &snapshot) == ST_OK) {
+        INVARIANT(snapshot.type != SNAPSHOT_OFFER || snapshot_ids_make_sense(snapshot.data));
+        buf_clear(&b);
+        frame_append_snapshot(&b, &snapshot);
+        INVARIANT(frame_next(buf_slice(&b), PEER_FRAME_BYTES_MAX, &back, &len) == ST_OK && back.len == payload.len);
     }
     buf_fini(&b);
 }

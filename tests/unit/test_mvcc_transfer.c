@@ -333,6 +333,43 @@ static void an_import_that_was_cut_short_goes_on_where_it_was(void **state)
     buf_fini(&b);
 }
 
+/* What was noted last of all that is there: of records in memory only until these are in a segment. */
+static void a_note_is_as_durable_as_the_records_that_it_is_of(void **state)
+{
+    struct mvcc_import_end end = {.applied_index = 9, .applied_term = 3, .state = slice_of_text("state")};
+    struct mvcc_import *m = import_begin_anew();
+    struct mvcc_position at = mvcc_export_begin(store);
+    struct buf b = {0};
+    mvcc_rev held;
+
+    (void)state;
+    write_some(600);
+    assert_int_equal(mvcc_import_note(m).len, 0);
+    mvcc_import_set_note(m, slice_of_text("one"));
+    assert_int_equal(mvcc_export(store, &at, mvcc_revision(store), 21000, UINT32_MAX, &b), ST_OK);
+    assert_int_equal(mvcc_import_add(m, buf_slice(&b), &failure), ST_OK);
+    held = mvcc_import_rewind(m);
+    mvcc_import_set_note(m, slice_of_text("two")); /* in no segment yet */
+    mvcc_import_free(m);
+    m = import_begin();
+    assert_true(mvcc_import_rewind(m) > 1 && mvcc_import_rewind(m) < held);
+    assert_true(slice_equal(mvcc_import_note(m), slice_of_text("one")));
+    mvcc_import_set_note(m, slice_of_text("three"));
+    at = (struct mvcc_position){.main = mvcc_import_rewind(m) + 1};
+    buf_clear(&b);
+    end.revision = mvcc_revision(store);
+    assert_int_equal(mvcc_export(store, &at, end.revision, SIZE_MAX, UINT32_MAX, &b), ST_OK);
+    assert_int_equal(mvcc_import_add(m, buf_slice(&b), &failure), ST_OK);
+    /* It came to its end, and a crash left it all the same. */
+    assert_int_equal(mvcc_import_finish(m, &end, &failure), ST_OK);
+    mvcc_import_free(m);
+    m = import_begin();
+    assert_int_equal(mvcc_import_rewind(m), end.revision);
+    assert_true(slice_equal(mvcc_import_note(m), slice_of_text("three")));
+    mvcc_import_free(m);
+    buf_fini(&b);
+}
+
 /* Killed again and again before a segment of the usual size is full: what is durable grows all the same. */
 static void an_import_gets_on_however_often_it_is_cut_short(void **state)
 {
@@ -480,6 +517,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_empty_store_can_be_copied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_import_that_was_cut_short_goes_on_where_it_was, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_import_gets_on_however_often_it_is_cut_short, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_note_is_as_durable_as_the_records_that_it_is_of, set_up, tear_down),
         cmocka_unit_test_setup_teardown(segments_that_do_not_follow_are_begun_anew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_revision_that_was_forgotten_leaves_no_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_sealed_record_is_in_the_file_that_is_named, set_up, tear_down),

@@ -21,8 +21,9 @@ static struct slice payload_of(const struct buf *frame)
 static struct snapshot_message make_snapshot(struct rng *rng, const uint8_t *data, size_t len)
 {
     enum snapshot_message_type type = (enum snapshot_message_type)(1 + rng_below(rng, 6));
-    bool carries = type == SNAPSHOT_CHUNK || type == SNAPSHOT_END;
+    size_t ids = len / SNAPSHOT_ID_BYTES % (MEMBERS_MAX + 1);
 
+    len = type == SNAPSHOT_CHUNK || type == SNAPSHOT_END ? len : type == SNAPSHOT_OFFER ? ids * SNAPSHOT_ID_BYTES : 0;
     return (struct snapshot_message){.type = type,
                                      .from = rng_next(rng),
                                      .to = rng_next(rng),
@@ -33,7 +34,7 @@ static struct snapshot_message make_snapshot(struct rng *rng, const uint8_t *dat
                                      .log_term = rng_next(rng),
                                      .revision = (int64_t)rng_next(rng),
                                      .crc = (uint32_t)rng_next(rng),
-                                     .data = slice_of(data, carries ? len : 0)};
+                                     .data = slice_of(data, len)};
 }
 
 static void a_message_about_a_snapshot_comes_back_as_it_went(void **state)
@@ -135,6 +136,22 @@ static void damaged_frames_are_refused(void **state)
     }
 }
 
+static void an_offer_carries_whole_ids_of_no_more_than_all_members(void **state)
+{
+    static const uint8_t ids[(MEMBERS_MAX + 1) * SNAPSHOT_ID_BYTES];
+    struct snapshot_message m = {.type = SNAPSHOT_OFFER, .transfer = 1}, back;
+
+    (void)state;
+    for (size_t len = 0; len <= sizeof ids; len++) {
+        bool makes_sense = len % SNAPSHOT_ID_BYTES == 0 && len < sizeof ids;
+        struct buf frame = {0};
+        m.data = slice_of(ids, len);
+        frame_append_snapshot(&frame, &m);
+        assert_int_equal(frame_decode_snapshot(payload_of(&frame), &back), makes_sense ? ST_OK : ST_CORRUPT);
+        buf_fini(&frame);
+    }
+}
+
 static void answers_carry_no_data_and_nothing_is_of_no_transfer(void **state)
 {
     struct snapshot_message m = {.type = SNAPSHOT_RECEIVED, .transfer = 1, .data = slice_of("x", 1)}, back;
@@ -156,6 +173,7 @@ int main(void)
         cmocka_unit_test(a_message_about_a_snapshot_comes_back_as_it_went),
         cmocka_unit_test(a_message_of_the_core_comes_back_as_it_went),
         cmocka_unit_test(damaged_frames_are_refused),
+        cmocka_unit_test(an_offer_carries_whole_ids_of_no_more_than_all_members),
         cmocka_unit_test(answers_carry_no_data_and_nothing_is_of_no_transfer),
     };
 
