@@ -288,6 +288,29 @@ void node_on_wal(struct node *n)
     storage_release_durable(n);
 }
 
+static bool reaches_majority(const struct node *n, const raft_id *voters, unsigned count)
+{
+    unsigned others = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        others += voters[i] != n->options.member_id && n->options.connected_fn &&
+                  n->options.connected_fn(n->options.arg, voters[i]) != INT64_MAX;
+    return others > count / 2;
+}
+
+/*
+ * Who begins anew votes for nobody until a leader has sent what it lacks, and that leader is elected after (raft/election.c). So those that
+ * are there have to suffice without us: else a record that cannot be read would cost the whole cluster, and it waits.
+ */
+static void heal(struct node *n)
+{
+    const struct raft_conf *conf = &n->members.conf;
+
+    if (n->last_status.leader && reaches_majority(n, conf->voters, conf->voter_count) &&
+        (!conf->outgoing_count || reaches_majority(n, conf->outgoing, conf->outgoing_count)))
+        node_on_damage(n);
+}
+
 int64_t node_tick(struct node *n, int64_t now_ns)
 {
     int64_t next, scrub;
@@ -305,8 +328,7 @@ int64_t node_tick(struct node *n, int64_t now_ns)
         storage_forget(n);
     }
     space_on_tick(n);
-    if (n->last_status.leader) /* else nobody has it for us now: what we have is worth more than a record of it */
-        node_on_damage(n);
+    heal(n);
     requests_expire(n);
     transfers_expire(n);
     next = compare_on_tick(n);

@@ -208,6 +208,27 @@ def test_a_leader_that_finds_its_store_damaged_begins_anew(trio):
     members.wait_until(lambda: holds(leader, 1050), "replication")
 
 
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_record_is_not_worth_the_quorum(trio, leads):
+    """Who begins anew votes for nobody: while another member is away nobody could be elected."""
+    leader = trio.leader()
+    away, other = (node for node in trio if node is not leader)
+    victim = leader if leads else other
+    away.kill9()
+    damage_record(victim)
+    read_damaged(victim)
+    time.sleep(1)  # ten ticks, in each of which it looks
+    assert "beginning anew" not in log_text(victim)
+    write_to(leader, 1000, 50)
+    away.start()
+    members.wait_until(lambda: "beginning anew" in log_text(victim), "finding it")
+    for node in trio:
+        members.wait_until(lambda node=node: holds(node, 1050), "healing")
+        values_are_right(node)
+    write(trio, 1050, 50)
+    members.wait_until(lambda: holds(victim, 1100), "replication")
+
+
 def test_damage_that_nobody_reads_is_found(raftd, tmp_path):
     with servers.Cluster(raftd, 3, tmp_path, flags=[*FLAGS, "--scrub-time=2s"]) as cluster:
         write(cluster, 0, 1000)

@@ -349,6 +349,16 @@ static void node_fail_fn(void *arg, const char *text)
     longjmp(m->on_end, 1);
 }
 
+/* One that is paused keeps its connections. */
+static int64_t connected_fn(void *arg, uint64_t id)
+{
+    const struct sim_member *m = arg;
+    const struct world *w = m->shared->world;
+    unsigned i = (unsigned)id - 1;
+
+    return i < m->shared->count && m->shared->members[i].up && !w->cut[i][m->number] && !w->cut[m->number][i] ? 0 : INT64_MAX;
+}
+
 static void damaged_fn(void *arg)
 {
     struct sim_member *m = arg;
@@ -520,6 +530,7 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
                              .changed_fn = changed_fn,
                              .members_fn = members_fn,
                              .voters_fn = voters_fn,
+                             .connected_fn = connected_fn,
                              .damaged_fn = damaged_fn,
                              .fail_fn = node_fail_fn,
                              .wall_ns_fn = wall_ns_fn,
