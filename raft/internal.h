@@ -200,6 +200,7 @@ struct raft {
     struct raft_hard_state emitted;
     uint64_t batch; /* of the last ready */
     bool in_ready;
+    bool applying_is_put_off;
     void (*trace_fn)(void *arg, const char *line);
     void *trace_arg;
 };

@@ -375,6 +375,13 @@ void raft_applied(struct raft *r, raft_index index)
     r->log.applied = index;
 }
 
+void raft_put_off_applying(struct raft *r, bool off)
+{
+    INVARIANT(!r->in_ready);
+    r->applying_is_put_off = off;
+    r->log.handed = r->log.applied;
+}
+
 void raft_compact(struct raft *r, raft_index index)
 {
     INVARIANT(!r->in_ready);

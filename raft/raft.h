@@ -282,6 +282,11 @@ void raft_advance(struct raft *r);
 void raft_stored(struct raft *r, uint64_t batch);
 /* Applied up to index. */
 void raft_applied(struct raft *r, raft_index index);
+/*
+ * Off: what comes next cannot be applied now. Nothing is handed out to be applied until it can, and then what was handed out and is not
+ * applied comes again. Between two batches.
+ */
+void raft_put_off_applying(struct raft *r, bool off);
 /* Forget entries up to index (<= applied); a follower behind them gets a snapshot. */
 void raft_compact(struct raft *r, raft_index index);
 

@@ -64,7 +64,7 @@ static void fill_committed(struct raft *r, struct raft_ready *rd)
 
     if (r->options.applying_bytes_max)
         upto = appliable(r, upto);
-    if (upto <= l->handed)
+    if (r->applying_is_put_off || upto <= l->handed)
         return;
     rd->committed = raft_log_slot(l, l->handed + 1);
     rd->committed_count = (size_t)(upto - l->handed);

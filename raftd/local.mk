@@ -82,7 +82,7 @@ raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a li
 
 if HAVE_CMOCKA
 server_tests = test_fitness test_join test_kv_range test_membership test_peer_frame test_roster test_snapshot test_snapshot_frame test_snapshot_trust \
-	test_storage
+	test_storage test_voters_keeper
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
 test_fitness_SOURCES = tests/unit/test_fitness.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
@@ -119,6 +119,10 @@ test_storage_SOURCES = tests/unit/test_storage.c raftd/data_dir.c raftd/data_dir
 test_storage_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 test_storage_LDADD = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) \
 	$(PROTOBUFC_LIBS)
+test_voters_keeper_SOURCES = tests/unit/test_voters_keeper.c raftd/small_file.c raftd/small_file.h raftd/voters.c raftd/voters.h \
+	raftd/voters_keeper.c raftd/voters_keeper.h tests/sim/write_errors.c tests/sim/write_errors.h tests/unit/check.h tests/unit/temp_dir.h
+test_voters_keeper_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+test_voters_keeper_LDADD = libcommon.a $(CMOCKA_LIBS)
 test_snapshot_SOURCES = tests/unit/test_snapshot.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
 	tests/unit/memory_disk.c tests/unit/memory_disk.h tests/unit/check.h
 test_snapshot_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)

@@ -46,7 +46,7 @@ struct server {
     struct publisher publisher;
     struct api *api;
     struct grpc_server *grpc;
-    struct storage_thread *storage;
+    struct storage_thread *storage, *voters_storage;
     struct node_work work;
     struct voters_keeper voters;
     struct listener *listeners[2 * CONF_URLS_MAX];
@@ -125,12 +125,18 @@ static void node_damaged_fn(void *arg)
     fail(s, "a record of the store is damaged, and the program cannot be started again");
 }
 
-static void node_voters_fn(void *arg, raft_index index, unsigned count)
+static bool node_voters_fn(void *arg, raft_index index, unsigned count)
 {
     struct server *s = arg;
 
-    voters_note(&s->dir.voters, index, count);
-    voters_keeper_save(&s->voters);
+    return voters_keeper_note(&s->voters, index, count);
+}
+
+static void on_voters_kept(void *arg)
+{
+    struct server *s = arg;
+
+    node_voters_kept(s->node);
 }
 
 static int64_t wall_clock(void *arg)
@@ -259,6 +265,7 @@ static void on_tick(void *arg)
     struct server *s = arg;
     int64_t next = node_tick(s->node, loop_now_ns(s->loop));
 
+    voters_keeper_on_tick(&s->voters, loop_now_ns(s->loop));
     loop_timer_set(s->loop, &s->tick, next);
     run_soon(s);
 }
@@ -465,13 +472,13 @@ static enum status open_storage(struct server *s, struct error *ret_error)
         return st;
     s->wal_wake = loop_wake_new(s->loop, on_wal, s);
     s->storage = storage_thread_start(s->loop);
-    s->voters = (struct voters_keeper){.loop = s->loop,
-                                       .storage = s->storage,
+    s->voters_storage = storage_thread_start(s->loop);
+    s->voters = (struct voters_keeper){.storage = s->voters_storage,
                                        .voters = &s->dir.voters,
                                        .dir_fd = s->dir.member_fd,
+                                       .kept_fn = on_voters_kept,
                                        .fail_fn = fail,
                                        .arg = s};
-    voters_keeper_start(&s->voters); /* with what the store told */
     s->work = (struct node_work){.storage = s->storage, .done_fn = on_work_done, .arg = s};
     return ST_OK;
 }
@@ -734,6 +741,7 @@ void server_close(struct server *s)
     loop_timer_cancel(s->loop, &s->end);
     loop_task_cancel(s->loop, &s->run);
     storage_thread_stop(s->storage);
+    storage_thread_stop(s->voters_storage);
     voters_keeper_stop(&s->voters);
     /* The log first: what was proposed is written; then those who wait are told that the outcome is open. */
     wal_close(s->files.wal);

@@ -144,6 +144,16 @@ enum status storage_open(struct storage *s, struct error *ret_error)
     return st == ST_OK ? ST_OK : error_set(ret_error, st, "%s", cause.text);
 }
 
+/* What is decreed to be applied first leaves one voter. That is in force at once, before anybody is heard. */
+static enum status keep_alone(struct storage *s, const struct node *node, struct error *ret_error)
+{
+    struct raft_status st;
+
+    node_get_raft_status(node, &st);
+    voters_note(&s->dir->voters, st.last, 1);
+    return voters_save(&s->dir->voters, s->dir->member_fd, ret_error);
+}
+
 enum status storage_open_node(struct storage *s, struct node_options *o, struct node **ret_node, struct error *ret_error)
 {
     struct node *node = NULL;
@@ -164,6 +174,8 @@ enum status storage_open_node(struct storage *s, struct node_options *o, struct 
     /* Not before the log is there: a birth that is cut short begins again. And before anything is promised. */
     if (st == ST_OK)
         st = data_dir_log_begun(s->dir, &why);
+    if (st == ST_OK && s->alone)
+        st = keep_alone(s, node, &why);
     if (st != ST_OK) {
         node_free(node);
         return error_set(ret_error, st, "%s", why.text);

@@ -37,6 +37,7 @@ enum status storage_open(struct storage *s, struct error *ret_error) MUST_CHECK;
 /*
  * The member on what storage_open opened, which goes into the options: store, dir and log. If log and store do not belong together, with
  * a new log, or ST_CORRUPT and the node's words. From here on the log's absence is damage.
+ * Of a member that goes on alone the number of voters says so from here on.
  */
 enum status storage_open_node(struct storage *s, struct node_options *o, struct node **ret_node, struct error *ret_error) MUST_CHECK;
 /*

@@ -36,6 +36,7 @@ void voters_note(struct voters *v, uint64_t index, unsigned count)
         return;
     v->index = index;
     v->is_unsaved = v->is_unsaved || count != v->count;
+    v->has_fallen = v->has_fallen || count < v->count;
     v->count = count;
 }
 
@@ -50,6 +51,7 @@ enum status voters_save(struct voters *v, int dir_fd, struct error *ret_error)
     put_le64(put_le64(data + VOTERS_HEADER_BYTES, v->index), v->count);
     put_le32(put_le32(data + 8, VOTERS_FORMAT), crc32c(0, data + VOTERS_HEADER_BYTES, VOTERS_BYTES - VOTERS_HEADER_BYTES));
     st = small_file_replace(dir_fd, "voters", data, sizeof data, ret_error);
-    v->is_unsaved = st != ST_OK;
+    if (st == ST_OK)
+        v->is_unsaved = v->has_fallen = false;
     return st;
 }

@@ -25,31 +25,13 @@ static void save_run(struct storage_job *job)
     j->status = voters_save(&j->voters, j->dir_fd, &j->error);
 }
 
-static void save_done(struct storage_job *job)
+static void save_done(struct storage_job *job);
+
+static void save(struct voters_keeper *k)
 {
-    struct save_job *j = (struct save_job *)job;
-    struct voters_keeper *k = j->keeper;
+    struct save_job *j = mem_zero(sizeof *j);
 
-    k->saving = false;
-    if (j->status == ST_NO_SPACE)
-        loop_timer_set(k->loop, &k->again, loop_now_ns(k->loop) + RETRY_NS);
-    else if (j->status != ST_OK)
-        k->fail_fn(k->arg, j->error.text);
-    else if (k->voters->count == j->voters.count)
-        k->voters->is_unsaved = false;
-    else
-        voters_keeper_save(k);
-    free(j);
-}
-
-void voters_keeper_save(struct voters_keeper *k)
-{
-    struct save_job *j;
-
-    if (k->saving || !k->voters->is_unsaved)
-        return;
     k->saving = true;
-    j = mem_zero(sizeof *j);
     j->job.run_fn = save_run;
     j->job.done_fn = save_done;
     j->keeper = k;
@@ -58,25 +40,65 @@ void voters_keeper_save(struct voters_keeper *k)
     storage_thread_submit(k->storage, &j->job);
 }
 
-static void on_again(void *arg)
+static void on_saved(struct voters_keeper *k, const struct voters *saved)
 {
-    voters_keeper_save(arg);
+    if (k->lacks_space)
+        log_notice("server", "there is space for the number of voters again");
+    k->lacks_space = false;
+    if (saved->index != k->voters->index || saved->count != k->voters->count) {
+        save(k); /* it is another one by now */
+        return;
+    }
+    *k->voters = *saved;
+    k->kept_fn(k->arg);
 }
 
-void voters_keeper_start(struct voters_keeper *k)
+/* Before the next tick it is not tried again. */
+static void on_no_space(struct voters_keeper *k, const char *text)
 {
+    if (!k->lacks_space)
+        log_warning("server", "%s; a change of the members may have to wait for it, trying again", text);
+    k->lacks_space = true;
+    k->again_ns = 0;
+}
+
+static void save_done(struct storage_job *job)
+{
+    struct save_job *j = (struct save_job *)job;
+    struct voters_keeper *k = j->keeper;
+
     k->saving = false;
-    loop_timer_init(&k->again, on_again, k);
-    voters_keeper_save(k);
+    if (j->status == ST_NO_SPACE)
+        on_no_space(k, j->error.text);
+    else if (j->status != ST_OK)
+        k->fail_fn(k->arg, j->error.text);
+    else
+        on_saved(k, &j->voters);
+    free(j);
+}
+
+bool voters_keeper_note(struct voters_keeper *k, uint64_t index, unsigned count)
+{
+    voters_note(k->voters, index, count);
+    if (k->voters->is_unsaved && !k->saving && !k->lacks_space)
+        save(k);
+    return !k->voters->has_fallen;
+}
+
+void voters_keeper_on_tick(struct voters_keeper *k, int64_t now_ns)
+{
+    if (k->saving || !k->voters->is_unsaved)
+        return;
+    if (k->lacks_space && !k->again_ns)
+        k->again_ns = now_ns + RETRY_NS;
+    if (!k->lacks_space || k->again_ns <= now_ns)
+        save(k);
 }
 
 void voters_keeper_stop(struct voters_keeper *k)
 {
     struct error error;
 
-    if (!k->loop)
-        return; /* it never began */
-    loop_timer_cancel(k->loop, &k->again);
-    if (voters_save(k->voters, k->dir_fd, &error) != ST_OK)
+    if (k->voters && voters_save(k->voters, k->dir_fd, &error) != ST_OK)
         log_warning("server", "%s; the next start counts the voters of before", error.text);
 }

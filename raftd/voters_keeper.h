@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeps the number of voters on disk (voters.h), beside everything else: on the storage thread, the newest number, one write at a time.
- * The number on disk may be an older one for as long as that takes, or while there is no space; voters.h says what a start makes of that.
+ * Keeps the number of voters on disk (voters.h): on a thread of its own, for nothing is applied while a lower number is written, and behind a seal
+ * that would be seconds. The newest number, one write at a time; without space it is tried again each second.
  */
 #ifndef RAFTD_VOTERS_KEEPER_H
 #define RAFTD_VOTERS_KEEPER_H
@@ -10,22 +10,22 @@
 #include "raftd/voters.h"
 
 struct voters_keeper {
-    struct loop *loop;
-    struct storage_thread *storage;
+    struct storage_thread *storage; /* the caller's, and stopped by it before the keeper is */
     struct voters *voters;
     int dir_fd;
+    void (*kept_fn)(void *arg);                   /* nothing has to wait any more: node_voters_kept */
     void (*fail_fn)(void *arg, const char *text); /* does not return */
     void *arg;
     /* private */
-    bool saving;
-    struct loop_timer again; /* when there was no space */
+    bool saving, lacks_space;
+    int64_t again_ns; /* not before, when there was no space */
 };
 
-/* The fields above are set. */
-void voters_keeper_start(struct voters_keeper *k);
-/* When the storage thread has ended: what it has not written is written now. */
+/* voters_fn of the node. False: kept_fn follows when it is on disk. */
+bool voters_keeper_note(struct voters_keeper *k, uint64_t index, unsigned count);
+/* What is not on disk is on its way there. Called at the start, and with every tick; now_ns: of any clock that only goes forward. */
+void voters_keeper_on_tick(struct voters_keeper *k, int64_t now_ns);
+/* What is not written is written now. */
 void voters_keeper_stop(struct voters_keeper *k);
-/* The number may be another one now. */
-void voters_keeper_save(struct voters_keeper *k);
 
 #endif

@@ -96,7 +96,7 @@ tests_sim_test_sim_SOURCES = \
 	raftd/roster.c raftd/roster.h \
 	raftd/small_file.c raftd/small_file.h \
 	raftd/storage.c raftd/storage.h \
-	raftd/voters.c raftd/voters.h \
+	raftd/voters.c raftd/voters.h raftd/voters_keeper.c raftd/voters_keeper.h \
 	tests/sim/aim.c \
 	tests/sim/ask.c tests/sim/ask.h \
 	tests/sim/client.c \
@@ -130,7 +130,7 @@ soak: tests/sim/test_sim
 
 # In a build with --enable-planted-bugs: how long each of them lives.
 HUNT_SECONDS = 600
-planted-bugs: tests/sim/test_sim $(raft_tests) test_wal_damage test_syncs tests/scenarios/run
+planted-bugs: tests/sim/test_sim $(raft_tests) test_membership test_wal_damage test_syncs tests/scenarios/run
 	$(srcdir)/tests/sim/hunt tests/sim/test_sim $(HUNT_SECONDS)
 .PHONY: planted-bugs
 dist_noinst_SCRIPTS += tests/sim/hunt

@@ -100,57 +100,65 @@ static const apply_fn apply_rows[] = {
     [COMMAND_ALARM] = apply_alarm,
 };
 
-/* Who acts by fewer voters has kept it before: a lone member must not take itself for one of three after a crash. */
-static enum status put_in_force(struct node *n, raft_index index, const struct raft_conf_change *change, struct raft_conf *ret_conf)
-{
-    enum status st = raft_conf_changed(&n->members.conf, change, ret_conf);
+/* What an entry makes of the configuration. */
+struct conf_entry {
+    bool is_leave; /* of a joint one; else: */
+    struct membership_entry membership;
+    const struct raft_conf_change *change;
+    struct raft_conf_change leave;
+    struct raft_conf conf; /* as it will be */
+};
 
-    if (st != ST_OK)
-        return st;
-    node_tell_voters(n, index, ret_conf);
-    return raft_apply_conf_change(n->raft, change, ret_conf);
+/* A change of the members is judged here as everywhere. */
+static enum status judge_conf(struct node *n, const struct raft_entry *e, struct conf_entry *c)
+{
+    enum status st = ST_OK;
+
+    c->is_leave = membership_is_leave(e, &c->leave);
+    c->change = c->is_leave ? &c->leave : &c->membership.core;
+    if (!c->is_leave)
+        st = membership_decode(&n->arena, e, &c->membership);
+    if (st == ST_OK && !c->is_leave)
+        st = membership_judge(&n->members, &c->membership);
+    return st == ST_OK ? raft_conf_changed(&n->members.conf, c->change, &c->conf) : st;
 }
 
-/* A change of the members, judged here as everywhere: the core and the table go along, or nothing happens. */
-static enum status apply_change(struct node *n, raft_index index, const struct membership_entry *m)
+/* The core and the table go along, or nothing happens. */
+static enum status put_in_force(struct node *n, const struct conf_entry *c)
 {
     struct raft_conf conf;
-    enum status st = membership_judge(&n->members, m);
+    enum status st = raft_apply_conf_change(n->raft, c->change, &conf);
 
-    if (st == ST_OK)
-        st = put_in_force(n, index, &m->core, &conf);
     if (st != ST_OK)
         return st;
-    membership_apply(&n->members, &m->change, &conf);
+    if (c->is_leave)
+        n->members.conf = conf;
+    else
+        membership_apply(&n->members, &c->membership.change, &conf);
     n->members_changed = true;
     return ST_OK;
 }
 
-static void apply_conf(struct node *n, const struct raft_entry *e)
+/* Who acts by fewer voters has kept it before: a lone member must not take itself for one of three after a crash. */
+static bool apply_conf(struct node *n, const struct raft_entry *e)
 {
-    struct raft_conf_change leave;
-    struct membership_entry m = {0};
+    struct conf_entry c = {0};
+    enum status st = judge_conf(n, e, &c);
     struct node_request *waiting;
-    struct raft_conf conf;
-    enum status st;
 
-    mvcc_begin(n->options.store, e->index, e->term, 0);
-    if (membership_is_leave(e, &leave)) {
-        if (put_in_force(n, e->index, &leave, &conf) == ST_OK) {
-            n->members.conf = conf;
-            n->members_changed = true;
-        }
-        st = ST_OK;
-    } else {
-        st = membership_decode(&n->arena, e, &m);
-        if (st == ST_OK)
-            st = apply_change(n, e->index, &m);
+    if (st == ST_OK && !node_tell_voters(n, e->index, &c.conf)) {
+        arena_reset(&n->arena);
+        return false;
     }
+    mvcc_begin(n->options.store, e->index, e->term, 0);
+    if (st == ST_OK)
+        st = put_in_force(n, &c);
     mvcc_end(n->options.store);
-    waiting = m.origin == n->options.member_id ? requests_find_write(n, m.request) : NULL;
+    waiting = c.membership.origin == n->options.member_id ? requests_find_write(n, c.membership.request) : NULL;
     arena_reset(&n->arena);
     if (waiting)
         request_finish(n, waiting, st, slice_of(NULL, 0));
+    return true;
 }
 
 static void apply_command(struct node *n, const struct raft_entry *e)
@@ -181,10 +189,10 @@ static void apply_command(struct node *n, const struct raft_entry *e)
         request_finish(n, waiting, st, st == ST_OK ? buf_slice(&n->answer) : slice_of(NULL, 0));
 }
 
-void apply_entry(struct node *n, const struct raft_entry *e)
+bool apply_entry(struct node *n, const struct raft_entry *e)
 {
     if (e->type == RAFT_ENTRY_CONF)
-        apply_conf(n, e);
-    else
-        apply_command(n, e);
+        return apply_conf(n, e);
+    apply_command(n, e);
+    return true;
 }

@@ -147,7 +147,8 @@ struct node {
     int64_t earliest_deadline_ns;
     struct raft_status last_status; /* to notice changes */
     bool members_changed;     /* members_fn is to be called */
-    bool was_run;             /* node_run was called: a lone member campaigned */
+    bool was_run;             /* node_run was called, and what the log had is applied: a lone member campaigned */
+    bool awaits_voters;       /* nothing is applied before node_voters_kept */
     bool leader_was_lost;     /* since the last answered request: colours a timeout's text */
 };
 
@@ -211,8 +212,8 @@ void stall_on_tick(struct node *n);
 /* So much waits for the disk that nothing may be added. */
 bool stall_is_log_full(const struct node *n);
 
-/* node/apply.c */
-void apply_entry(struct node *n, const struct raft_entry *e);
+/* node/apply.c. False: not now, and nothing has changed; after node_voters_kept. */
+bool apply_entry(struct node *n, const struct raft_entry *e) MUST_CHECK;
 /* Is a command of that kind refused, as an alarm is on? Then it changes nothing. */
 bool apply_refuses(const struct node *n, enum command_kind kind);
 
@@ -235,8 +236,10 @@ void storage_forget(struct node *n);
 void node_encode_state(const struct node *n, struct buf *out);
 /* Replaces what is there; unchanged on ST_CORRUPT. */
 enum status node_decode_state(struct node *n, struct slice state) MUST_CHECK;
-/* This configuration is about to be in force, as of that entry. */
-void node_tell_voters(const struct node *n, raft_index index, const struct raft_conf *conf);
+/* This configuration is about to be in force, as of that entry. False: not before node_voters_kept. */
+bool node_tell_voters(const struct node *n, raft_index index, const struct raft_conf *conf) MUST_CHECK;
+/* The same of a state that can be decoded. */
+bool node_tell_voters_of(const struct node *n, raft_index index, struct slice state) MUST_CHECK;
 /* Could it be decoded? */
 enum status node_check_state(struct slice state) MUST_CHECK;
 /* Asks the owner to heal, if the store is damaged. */

@@ -51,10 +51,20 @@ enum status node_decode_state(struct node *n, struct slice state)
     return ST_OK;
 }
 
-void node_tell_voters(const struct node *n, raft_index index, const struct raft_conf *conf)
+bool node_tell_voters(const struct node *n, raft_index index, const struct raft_conf *conf)
 {
-    if (n->options.voters_fn)
-        n->options.voters_fn(n->options.arg, index, members_voters(conf));
+    return !n->options.voters_fn || n->options.voters_fn(n->options.arg, index, members_voters(conf)) || PLANTED(voters_kept_late);
+}
+
+bool node_tell_voters_of(const struct node *n, raft_index index, struct slice state)
+{
+    struct members members;
+    bool kept;
+
+    INVARIANT(decode_members(state, &members) == ST_OK); /* it was tried before */
+    kept = node_tell_voters(n, index, &members.conf);
+    members_fini(&members);
+    return kept;
 }
 
 enum status node_check_state(struct slice state)
@@ -311,6 +321,14 @@ static void heal(struct node *n)
         node_on_damage(n);
 }
 
+void node_voters_kept(struct node *n)
+{
+    n->awaits_voters = false;
+    raft_put_off_applying(n->raft, false);
+    receiver_on_voters_kept(n);
+    n->options.work_fn(n->options.arg);
+}
+
 int64_t node_tick(struct node *n, int64_t now_ns)
 {
     int64_t next, scrub;
@@ -368,7 +386,9 @@ static void run_ready(struct node *n, const struct raft_ready *rd)
     for (size_t i = 0; i < rd->message_after_count; i++)
         storage_hold(n, &rd->messages_after_stored[i]);
     for (size_t i = 0; i < rd->committed_count; i++) {
-        apply_entry(n, rd->committed[i]);
+        n->awaits_voters = !apply_entry(n, rd->committed[i]);
+        if (n->awaits_voters)
+            break;
         applied = rd->committed[i]->index;
         n->log_bytes_applied += rd->committed[i]->len;
         n->bytes_applied += rd->committed[i]->len;
@@ -378,6 +398,8 @@ static void run_ready(struct node *n, const struct raft_ready *rd)
     raft_advance(n->raft);
     if (applied)
         raft_applied(n->raft, applied);
+    if (n->awaits_voters)
+        raft_put_off_applying(n->raft, true);
 }
 
 static void run_batches(struct node *n)
@@ -408,7 +430,7 @@ void node_run(struct node *n)
         raft_campaign(n->raft);
         run_batches(n);
     }
-    n->was_run = true;
+    n->was_run |= !n->awaits_voters;
     notice_changes(n);
     transfers_run(n);
     if (n->members_changed && n->options.members_fn)

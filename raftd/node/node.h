@@ -88,10 +88,11 @@ struct node_options {
     /* node_members() is another: whom to talk to, and whom not any more (peers), and which alarms are on. At the end of a run. May be NULL. */
     void (*members_fn)(void *arg);
     /*
-     * So many voters (members_voters) as of entry `index`, which is about to be in force here: when this returns, a start after a crash
-     * knows it. After a start what was told before comes again. NULL: nobody is told.
+     * So many voters (members_voters) as of entry `index`, which is about to be in force here. True: it may be, whatever a start after a
+     * crash knows of it (voters.h). False: not before node_voters_kept; until then nothing is applied, all else goes on, and the same is
+     * told again. After a start what was told before comes again. NULL: nobody is told.
      */
-    void (*voters_fn)(void *arg, raft_index index, unsigned count);
+    bool (*voters_fn)(void *arg, raft_index index, unsigned count);
     /* Since when we are connected to a member without a break, by the clock of now_ns; INT64_MAX: we are not. NULL: to nobody. */
     int64_t (*connected_fn)(void *arg, uint64_t member_id);
     /* A role, a leader or a term changed (log line, metrics). */
@@ -130,6 +131,8 @@ int64_t node_tick(struct node *n, int64_t now_ns);
 void node_on_wal(struct node *n);
 void node_on_seal_written(struct node *n, struct mvcc_seal *seal, enum status st, const struct error *error);
 void node_on_job_done(struct node *n, struct node_job *job);
+/* Of what voters_fn was told, nothing has to wait any more. Not from within it. */
+void node_voters_kept(struct node *n);
 /* From a member, or of any content. */
 void node_on_snapshot_message(struct node *n, const struct snapshot_message *m);
 void node_on_unreachable(struct node *n, uint64_t member_id);

@@ -16,7 +16,8 @@
  * Receiving. Records go into a store directory of their own (mvcc/transfer.h, store_dir.h), which outlives the transfer and the
  * process: the next one goes on there. Once the END is durable there, the
  * directory becomes the current one; from that order on until it is done appends and pulled entries are not heard (node_step) and nothing is sealed,
- * so that the commit cannot pass the snapshot's position and what is installed is always ahead. Then, on the loop: the log begins
+ * so that the commit cannot pass the snapshot's position and what is installed is always ahead. Before that order the number of voters
+ * that it brings is kept (node.h, voters_fn). Then, on the loop: the log begins
  * anew, the core, the store in use and its watchers move over, the old store goes. A crash before the swap leaves a directory that the
  * next transfer fills up; a crash behind it leaves a store ahead of the log, which the next start finishes.
  *
@@ -61,5 +62,7 @@ void receivers_init(struct node *n);
 void receiver_on_message(struct node *n, const struct snapshot_message *m);
 void receivers_on_tick(struct node *n);
 void receivers_fini(struct node *n);
+/* One that waited for that is installed. */
+void receiver_on_voters_kept(struct node *n);
 
 #endif

@@ -52,6 +52,7 @@ struct snapshot_receiver {
     unsigned silent_ticks;
     unsigned jobs; /* under way */
     bool dead;     /* given up: freed when its last job has ended */
+    bool awaits_voters; /* whole, and installed after node_voters_kept */
     /* of the END */
     raft_index index;
     raft_term log_term;
@@ -327,7 +328,6 @@ static void take_over(struct node *n, struct snapshot_receiver *r)
     n->options.store = r->store;
     r->store = NULL;
     INVARIANT(PLANTED(snapshot_without_state) || node_decode_state(n, buf_slice(&r->state)) == ST_OK); /* it was tried before */
-    node_tell_voters(n, r->index, &n->members.conf);
     wal_release(n->options.wal, r->index, r->log_term);
     INVARIANT(raft_restore(n->raft, r->index, r->log_term, &n->members.conf) == ST_OK);
     n->sealed_index = n->released_index = r->index;
@@ -382,6 +382,26 @@ static void run_finish(struct node_job *job)
         j->status = mvcc_open(&p->options, &r->store, &j->error);
 }
 
+/* What it says of the voters is kept before it is in force. Meanwhile the log may have come as far. */
+static void install(struct node *n, struct snapshot_receiver *r)
+{
+    if (!raft_wants_snapshot(n->raft, r->index, r->log_term)) {
+        receiver_refuse(n, r, true, "the log has it by now");
+        return;
+    }
+    r->awaits_voters = !node_tell_voters_of(n, r->index, buf_slice(&r->state));
+    if (r->awaits_voters)
+        return;
+    r->stage = RECEIVER_INSTALLS;
+    job_submit(n, job_new(n, r, run_swap, done_swap));
+}
+
+void receiver_on_voters_kept(struct node *n)
+{
+    if (n->receiver && n->receiver->awaits_voters)
+        install(n, n->receiver);
+}
+
 static void done_finish(struct node *n, struct node_job *job)
 {
     struct snapshot_job *j = (struct snapshot_job *)job;
@@ -389,14 +409,10 @@ static void done_finish(struct node *n, struct node_job *job)
 
     if (r->dead)
         return;
-    if (j->status != ST_OK) {
+    if (j->status != ST_OK)
         receiver_fail(n, r, j);
-    } else if (!raft_wants_snapshot(n->raft, r->index, r->log_term)) {
-        receiver_refuse(n, r, true, "the log has it by now");
-    } else {
-        r->stage = RECEIVER_INSTALLS;
-        job_submit(n, job_new(n, r, run_swap, done_swap));
-    }
+    else
+        install(n, r);
 }
 
 /* ---- taking chunks ---- */

@@ -75,5 +75,10 @@ void stall_on_tick(struct node *n)
 
 bool stall_is_log_full(const struct node *n)
 {
-    return n->unstored_bytes > RAFT_UNSTORED_BYTES_MAX;
+    struct raft_status st;
+
+    if (n->unstored_bytes > RAFT_UNSTORED_BYTES_MAX || !n->awaits_voters)
+        return n->unstored_bytes > RAFT_UNSTORED_BYTES_MAX;
+    raft_get_status(n->raft, &st); /* nothing is applied, and so nothing is forgotten */
+    return st.log_bytes > n->options.window_bytes_max;
 }

@@ -12,9 +12,11 @@ import kv
 import members
 import pytest
 import servers
+import traced
 from test_start import refused
 
 FLAGS = ["--memtable-bytes", "65536", "--snapshot-count", "50", "--snapshot-catchup-entries", "20"]
+SLOW_SECONDS = 2  # of a sync
 REPEATS = 20  # of its text in a value
 
 
@@ -303,13 +305,34 @@ def test_the_last_one_of_three_refuses(trio, tmp_path, name):
         members.insist(members.remove, last, members.id_of(node))
         assert members.wait_ended(node) == 0
     write_to(last, 1000, 1)
-    # A start that finds the number of before waits for others, who are none any more; it is written beside everything else.
-    members.wait_until(lambda: (member(last) / "voters").read_bytes()[24:] == (1).to_bytes(8, "little"), "the number of voters on disk")
     last.kill9()
     DAMAGES[name](last)
     line = refused(last.command(), tmp_path)
     assert any(word in line for word in ("damaged", "missing", "begins")), line
     assert "set aside" not in log_text(last)
+
+
+def test_on_a_slow_disk_the_last_one_refuses_as_well(raftd, tmp_path):
+    """That it is alone is on its disk before it acts alone, however long that takes; or it would wait for others, who are none any more."""
+    reason = traced.why_not()
+    if reason:
+        pytest.skip(reason)
+    with servers.Cluster(raftd, 3, tmp_path) as cluster:
+        last, *others = [cluster.leader(), *cluster.followers()]
+        ids = [members.id_of(node) for node in others]
+        with traced.delayed(last, "fsync", SLOW_SECONDS):  # not the log's, which are others
+            for left, gone in reversed(list(enumerate(ids, 1))):
+                began = time.monotonic()
+                members.insist(members.remove, last, gone)
+                assert time.monotonic() > began + SLOW_SECONDS, "nothing was slow: this shows nothing"
+                assert (member(last) / "voters").read_bytes()[24:] == left.to_bytes(8, "little")
+            write_to(last, 0, 200)
+            last.kill9()
+        log = log_files(last)[-1]
+        flip(log, log.read_bytes().find(b"key/000100"))
+        line = refused(last.command(), tmp_path)
+        assert "damaged" in line and log.name in line, line
+        assert "set aside" not in log_text(last)
 
 
 def test_who_is_left_alone_keeps_its_store_until_there_are_others(trio):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A member under strace: what it asks of its disk, written down or made to fail."""
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -14,6 +15,19 @@ def why_not():
         return "strace is not there"
     done = subprocess.run(["strace", "-D", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
     return f"strace cannot trace here: {done.stderr.strip()}" if done.returncode else None
+
+
+@contextlib.contextmanager
+def delayed(node, call, seconds):
+    """Meanwhile every such call of the running member begins so much later."""
+    how = ["-e", f"trace={call}", "-e", f"inject={call}:delay_enter={int(seconds * 1e6)}", "-o", "/dev/null"]
+    with subprocess.Popen(["strace", "-f", "-p", str(node.pid), *how], stderr=subprocess.PIPE, text=True) as strace:
+        try:
+            line = strace.stderr.readline()
+            assert "attached" in line, line
+            yield
+        finally:
+            strace.terminate()
 
 
 def whole_calls(trace):

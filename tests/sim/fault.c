@@ -77,6 +77,13 @@ static unsigned count_damaged(struct member_world *s, const struct raft_conf *co
     return sum;
 }
 
+/* It has too few others to heal; and knows it, whatever comes now: from when that is in force. */
+static bool is_among_few(const struct sim_member *m)
+{
+    return m->up ? node_members(m->node)->conf.voter_count < HEALING_MEMBERS_MIN
+                 : !m->data.voters.is_unsaved && m->data.voters.count < HEALING_MEMBERS_MIN;
+}
+
 static bool may_be_damaged(struct run *run, struct sim_member *m)
 {
     struct member_world *s = &run->members;
@@ -85,10 +92,12 @@ static bool may_be_damaged(struct run *run, struct sim_member *m)
     const struct raft_conf *c = newest ? &node_members(newest->node)->conf : NULL;
     unsigned left;
 
-    if (!c || m->is_gone || m->is_wiped || m->is_alone || raft_conf_is_joint(c) || m->data.voters.is_unsaved || (changes && run->world.now_ns < run->changed_ns + 3 * client_wait_ns(run)))
+    if (!c || m->is_gone || m->is_wiped || m->is_alone || raft_conf_is_joint(c))
         return false;
-    if (c->voter_count < HEALING_MEMBERS_MIN) /* it cannot heal, and knows that */
-        return !count_damaged(s, NULL) && m->data.voters.count < HEALING_MEMBERS_MIN;
+    if (c->voter_count < HEALING_MEMBERS_MIN)
+        return !count_damaged(s, NULL) && is_among_few(m);
+    if (m->data.voters.is_unsaved || (changes && run->world.now_ns < run->changed_ns + 3 * client_wait_ns(run)))
+        return false;
     left = c->voter_count - count_damaged(s, c) - (is_voter(c, m) && !is_unsound(m));
     /* One change more may be under way. */
     return changes ? 2 * (left - 1) > c->voter_count - 1 : 2 * left > c->voter_count;

@@ -137,23 +137,10 @@ static void on_log_step(void *arg, unsigned number, uint64_t life, const uint8_t
     member_run(m);
 }
 
-/* On a full disk it is tried again. */
-static void keep_voters(struct sim_member *m)
-{
-    struct error error;
-    enum status st;
-
-    if (m->is_full)
-        write_errors_begin(1, ENOSPC);
-    st = voters_save(&m->data.voters, m->data.member_fd, &error);
-    write_errors_end();
-    SIM_CHECK(st == ST_OK || (m->is_full && st == ST_NO_SPACE), "member %u: %s", m->number, error.text);
-}
-
 /* What threads of raftd do by themselves. */
 static void look_after_files(struct sim_member *m)
 {
-    keep_voters(m);
+    voters_keeper_on_tick(&m->voters, member_now(m));
     if (m->disk_stalled_until_ns <= m->shared->world->now_ns && world_chance(m->shared->world, 50))
         wal_make_spare(m->files.wal);
 }
@@ -373,12 +360,25 @@ static void damaged_fn(void *arg)
     longjmp(m->on_end, 1);
 }
 
-static void voters_fn(void *arg, raft_index index, unsigned count)
+static bool voters_fn(void *arg, raft_index index, unsigned count)
 {
     struct sim_member *m = arg;
 
-    voters_note(&m->data.voters, index, count);
-    keep_voters(m);
+    return voters_keeper_note(&m->voters, index, count);
+}
+
+static void voters_kept_fn(void *arg)
+{
+    struct sim_member *m = arg;
+
+    node_voters_kept(m->node);
+}
+
+static void voters_fail_fn(void *arg, const char *text)
+{
+    struct sim_member *m = arg;
+
+    sim_fail("member %u ends itself: %s", m->number, text);
 }
 
 static void members_fn(void *arg)
@@ -491,8 +491,12 @@ static enum status open_files(struct sim_member *m, struct error *ret_error)
     memory_disk_fail_at(m->disk, m->read_error_at, EIO);
     st = storage_open(&m->files, ret_error);
     memory_disk_fail_at(m->disk, 0, 0);
-    if (st == ST_OK)
-        keep_voters(m);
+    m->voters = (struct voters_keeper){.storage = (struct storage_thread *)m, /* greeting.c: one thread for all */
+                                       .voters = &m->data.voters,
+                                       .dir_fd = m->data.member_fd,
+                                       .kept_fn = voters_kept_fn,
+                                       .fail_fn = voters_fail_fn,
+                                       .arg = m};
     return st;
 }
 

@@ -10,6 +10,7 @@
 
 #include "raftd/node/node.h"
 #include "raftd/storage.h"
+#include "raftd/voters_keeper.h"
 #include "tests/sim/damage.h"
 #include "tests/sim/rules.h"
 #include "tests/sim/world.h"
@@ -44,6 +45,7 @@ struct sim_member {
     struct mvcc *store;
     struct node *node;
     struct roster *roster;
+    struct voters_keeper voters;
     uint64_t heard_life[WORLD_NODES_MAX]; /* of the others: that was greeted, and was welcome */
     bool met_by[WORLD_NODES_MAX];         /* who heard it in any life, and knows its data directory */
     bool is_wiped; /* all its data went; what it promised is forgotten, and it does not know that */

@@ -16,7 +16,7 @@ void work_run(struct sim_member *m, struct member_work *work)
     int error = m->is_full ? ENOSPC : work->io ? 0 : m->store_error;
 
     if (error)
-        write_errors_begin(1 + (unsigned)rng_below(&m->shared->world->rng, 20), error);
+        write_errors_begin(1 + (unsigned)rng_below(&m->shared->world->rng, work->io ? 2 : 20), error); /* a small file is one write */
     if (work->job)
         work->job->run_fn(work->job);
     else if (work->io)

@@ -120,6 +120,15 @@ static void on_snapshot(void *arg, const char *what, uint64_t peer, raft_index i
     m->refused += strcmp(what, "refused") == 0;
 }
 
+static bool on_voters(void *arg, raft_index index, unsigned count)
+{
+    struct member_node *m = arg;
+
+    (void)index;
+    m->told_voters = count;
+    return !m->keeps_no_voters;
+}
+
 static void on_fail(void *arg, const char *text)
 {
     (void)arg;
@@ -184,6 +193,7 @@ void node_cluster_start(struct node_cluster *c, unsigned number)
                              .job_fn = on_job,
                              .restored_fn = on_restored,
                              .snapshot_fn = on_snapshot,
+                             .voters_fn = on_voters,
                              .fail_fn = on_fail,
                              .wall_ns_fn = on_wall,
                              .arg = m};

@@ -40,6 +40,8 @@ struct member_node {
     struct work work[JOBS_MAX];
     unsigned work_count;
     bool no_jobs; /* the storage thread hangs */
+    bool keeps_no_voters;  /* what is told of voters is not on disk: node_voters_kept is the test's to call */
+    unsigned told_voters;  /* the last number; 0: none yet */
     unsigned installed, sent, given_up, refused;
 };
 

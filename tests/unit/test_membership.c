@@ -572,6 +572,134 @@ static void what_was_changed_is_there_after_a_restart_and_in_a_snapshot(void **s
     node_cluster_fini(&cluster);
 }
 
+/* ---- a change that has to be on disk first ---- */
+
+static uint64_t applied_of(unsigned node)
+{
+    return mvcc_applied_index(cluster.nodes[node].store);
+}
+
+static void on_put(void *arg, enum status st, struct slice answer)
+{
+    (void)answer;
+    on_done(arg, st, slice_of(NULL, 0));
+}
+
+static enum status put(unsigned node, struct waiter *w)
+{
+    *w = (struct waiter){0};
+    return node_propose(cluster.nodes[node].node, COMMAND_PUT, slice_of("\x0a\x01k", 3), INT64_MAX, on_put, w, NULL);
+}
+
+static void kept(unsigned node)
+{
+    cluster.nodes[node].keeps_no_voters = false;
+    node_voters_kept(cluster.nodes[node].node);
+}
+
+static void wait_until_told(unsigned node, unsigned voters)
+{
+    for (unsigned i = 0; cluster.nodes[node].told_voters != voters; i++) {
+        assert_true(i < 5000);
+        node_cluster_step(&cluster);
+    }
+}
+
+/* It stays the leader, commits what comes, and applies and answers none of it. */
+static void nothing_is_in_force(unsigned leader, const struct waiter *change, unsigned voters)
+{
+    uint64_t applied = applied_of(leader);
+    struct raft_status st;
+    struct waiter w;
+
+    assert_int_equal(put(leader, &w), ST_OK);
+    node_cluster_steps(&cluster, 500);
+    node_get_raft_status(cluster.nodes[leader].node, &st);
+    assert_int_equal(st.role, RAFT_LEADER);
+    assert_true(st.hard.commit >= applied + 2); /* the change and the write */
+    assert_true(applied_of(leader) == applied && st.applied == applied);
+    assert_int_equal(members_of(leader)->conf.voter_count, voters);
+    assert_true(!change->ended && !w.ended);
+    kept(leader);
+    wait_for(&w, ST_OK);
+}
+
+static void fewer_voters_are_kept_before_they_are_in_force(void **state)
+{
+    unsigned leader = begin(9);
+    struct waiter w;
+
+    (void)state;
+    for (unsigned i = 1; i < NODES; i++) {
+        cluster.nodes[leader].keeps_no_voters = true;
+        ask(leader, MEMBER_REMOVE, (leader + i) % NODES + 1, NULL, &w);
+        wait_until_told(leader, NODES - i);
+        nothing_is_in_force(leader, &w, NODES - i + 1);
+        wait_for(&w, ST_OK);
+        assert_int_equal(members_of(leader)->conf.voter_count, NODES - i);
+    }
+    node_cluster_fini(&cluster);
+}
+
+/* The bound on what is in memory holds; and who waits when the member ends is told. */
+static void while_a_change_is_kept_the_log_is_bounded(void **state)
+{
+    unsigned leader = begin(10), follower = (leader + 1) % NODES;
+    struct member_node *m = &cluster.nodes[follower];
+    struct raft_status st;
+    struct waiter w;
+
+    (void)state;
+    m->keeps_no_voters = true;
+    ask(leader, MEMBER_REMOVE, (leader + 2) % NODES + 1, NULL, &w);
+    wait_for(&w, ST_OK);
+    node_cluster_write(&cluster, 600);
+    node_cluster_steps(&cluster, 200);
+    node_get_raft_status(m->node, &st);
+    assert_true(st.applied < st.last && members_of(follower)->conf.voter_count == NODES);
+    assert_true(st.log_bytes < 3 * 32768); /* of windows, with what came in one message */
+    assert_int_equal(put(follower, &w), ST_TOO_MANY_REQUESTS);
+    kept(follower);
+    node_cluster_steps(&cluster, 500);
+    assert_int_equal(members_of(follower)->conf.voter_count, NODES - 1);
+    assert_true(applied_of(follower) >= applied_of(leader) - 1);
+    node_cluster_fini(&cluster);
+}
+
+static void a_snapshot_of_fewer_voters_waits_likewise(void **state)
+{
+    unsigned leader = begin(11), behind = (leader + 1) % NODES;
+    struct member_node *m = &cluster.nodes[behind];
+    struct waiter w;
+    uint64_t applied = applied_of(behind);
+
+    (void)state;
+    cluster.cut[behind] = true;
+    node_cluster_write(&cluster, 400); /* a log that does not reach back */
+    node_cluster_steps(&cluster, 200);
+    ask(leader, MEMBER_REMOVE, (leader + 2) % NODES + 1, NULL, &w);
+    wait_for(&w, ST_OK);
+    cluster.cut[behind] = false;
+    m->keeps_no_voters = true;
+    for (unsigned life = 0; life < 2; life++) { /* it may end meanwhile */
+        m->told_voters = 0;
+        wait_until_told(behind, NODES - 1);
+        node_cluster_steps(&cluster, 300);
+        assert_int_equal(m->installed, 0);
+        assert_true(applied_of(behind) < applied + 100 && members_of(behind)->conf.voter_count == NODES);
+        if (life == 0) {
+            node_cluster_kill(&cluster, behind);
+            node_cluster_start(&cluster, behind);
+        }
+    }
+    kept(behind);
+    for (unsigned i = 0; i < 5000 && members_of(behind)->conf.voter_count == NODES; i++)
+        node_cluster_step(&cluster);
+    assert_int_equal(m->installed, 1);
+    assert_int_equal(members_of(behind)->conf.voter_count, NODES - 1);
+    node_cluster_fini(&cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -591,6 +719,9 @@ int main(void)
         cmocka_unit_test(on_a_bad_network_a_change_is_made_once_or_not_at_all),
         cmocka_unit_test(a_leader_that_is_removed_commits_it_and_steps_down),
         cmocka_unit_test(what_was_changed_is_there_after_a_restart_and_in_a_snapshot),
+        cmocka_unit_test(fewer_voters_are_kept_before_they_are_in_force),
+        cmocka_unit_test(while_a_change_is_kept_the_log_is_bounded),
+        cmocka_unit_test(a_snapshot_of_fewer_voters_waits_likewise),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -203,6 +203,43 @@ static void who_is_forced_to_go_on_alone_lives_with_a_bad_record(void **state)
     fixture_fini(&f);
 }
 
+static void nothing_fn(void *arg)
+{
+    (void)arg;
+}
+
+static void fail_fn(void *arg, const char *text)
+{
+    (void)arg;
+    fail_msg("%s", text);
+}
+
+/* What is decreed is in force with the first round: that it is alone is on disk before. */
+static void who_goes_on_alone_has_that_on_disk_before(void **state)
+{
+    struct node_options o = {.cluster_id = 7, .member_id = 1, .tick_ns = 1, .election_ticks = 10, .inflight_messages_max = 1, .force_new_cluster = true};
+    struct node *node = NULL;
+    struct raft_status st;
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 3);
+    reopen_dir(&f);
+    o.initial = &f.dir.initial;
+    f.files.alone = true;
+    f.files.wal_options.synchronous = true;
+    f.files.wal_options.wake_fn = nothing_fn;
+    f.files.wal_options.fail_fn = fail_fn;
+    assert_int_equal(storage_open(&f.files, &f.error), ST_OK);
+    assert_int_equal(storage_open_node(&f.files, &o, &node, &f.error), ST_OK);
+    node_get_raft_status(node, &st);
+    node_free(node);
+    reopen_dir(&f);
+    assert_int_equal(f.dir.voters.count, 1);
+    assert_true(f.dir.voters.index == st.last && st.last >= 2); /* two were removed */
+    fixture_fini(&f);
+}
+
 /* A checkpoint with this state, as a member leaves it. */
 static void seal(struct fixture *f, uint64_t index, struct slice node_state)
 {
@@ -309,6 +346,7 @@ int main(void)
         cmocka_unit_test(a_log_that_does_not_reach_the_store_is_refused_where_nobody_else_is),
         cmocka_unit_test(who_is_forced_to_go_on_alone_lives_with_a_bad_record),
         cmocka_unit_test(members_that_cannot_be_read_are_damage_of_the_store),
+        cmocka_unit_test(who_goes_on_alone_has_that_on_disk_before),
         cmocka_unit_test(a_directory_without_a_number_learns_it_from_the_store),
     };
 
