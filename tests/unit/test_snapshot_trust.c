@@ -176,6 +176,28 @@ static void what_another_one_sent_behind_it_goes_as_well(void **state)
     finish(&r);
 }
 
+/* Nobody compares what it held. */
+static void what_a_member_sent_goes_when_it_is_removed(void **state)
+{
+    struct roles r = send_a_good_part(24, true);
+    struct member_change change = {.kind = MEMBER_REMOVE, .id = r.first + 1};
+    uint32_t hash, expected;
+
+    (void)state;
+    assert_int_equal(node_change_members(c.nodes[r.first].node, &change, INT64_MAX, on_done, NULL, NULL), ST_OK);
+    for (unsigned i = 0; i < 3000 && !members_is_removed(node_members(c.nodes[r.third].node), r.first + 1); i++)
+        node_cluster_step(&c);
+    assert_int_equal(c.nodes[r.behind].installed, 0);
+    assert_int_equal(next_begins(), 1);
+    assert_int_equal(elect(), r.third);
+    for (unsigned i = 0; i < 40000 && mvcc_revision(c.nodes[r.behind].store) < mvcc_revision(c.nodes[r.third].store); i++)
+        node_cluster_step(&c);
+    assert_int_equal(mvcc_hash(c.nodes[r.behind].store, 0, &hash), ST_OK);
+    assert_int_equal(mvcc_hash(c.nodes[r.third].store, 0, &expected), ST_OK);
+    assert_int_equal(hash, expected);
+    node_cluster_fini(&c);
+}
+
 static void while_nobody_knows_who_is_wrong_a_leader_goes_on_behind_itself_only(void **state)
 {
     struct roles r = send_a_good_part(25, false);
@@ -197,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_member_sent_goes_when_it_is_named),
         cmocka_unit_test(what_another_one_sent_behind_it_goes_as_well),
+        cmocka_unit_test(what_a_member_sent_goes_when_it_is_removed),
         cmocka_unit_test(while_nobody_knows_who_is_wrong_a_leader_goes_on_behind_itself_only),
     };
 
