@@ -484,5 +484,7 @@ void faults_heal(struct run *run)
         member_set_full(m, false);
         if (!m->up && !m->is_gone)
             member_start(m);
+        if (!m->is_gone && m->data.voters.count < HEALING_MEMBERS_MIN) /* nobody has what it would heal with, nor gets a snapshot of it */
+            mend(m);
     }
 }
