@@ -399,6 +399,14 @@ int node_cluster_leader(const struct node_cluster *c)
     return leader;
 }
 
+unsigned node_cluster_elect(struct node_cluster *c)
+{
+    for (unsigned i = 0; i < 3000 && node_cluster_leader(c) < 0; i++)
+        node_cluster_step(c);
+    assert_true(node_cluster_leader(c) >= 0);
+    return (unsigned)node_cluster_leader(c);
+}
+
 void node_cluster_write(struct node_cluster *c, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {

@@ -82,6 +82,8 @@ void node_cluster_steps(struct node_cluster *c, unsigned steps);
 void node_cluster_write(struct node_cluster *c, unsigned count);
 /* -1: none */
 int node_cluster_leader(const struct node_cluster *c);
+/* Steps until there is one, and says which. */
+unsigned node_cluster_elect(struct node_cluster *c);
 /* Steps until all members are up to date with each other and nothing of a transfer is left, then compares them and looks for every acknowledged write. */
 void node_cluster_converge(struct node_cluster *c);
 

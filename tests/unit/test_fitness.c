@@ -8,14 +8,6 @@
 
 static struct node_cluster c; /* large */
 
-static unsigned elect(void)
-{
-    for (unsigned i = 0; i < 3000 && node_cluster_leader(&c) < 0; i++)
-        node_cluster_step(&c);
-    assert_true(node_cluster_leader(&c) >= 0);
-    return (unsigned)node_cluster_leader(&c);
-}
-
 static void on_done(void *arg, enum status st, struct slice answer)
 {
     (void)arg;
@@ -31,7 +23,7 @@ static bool named(unsigned at, unsigned whom)
 static void name(unsigned whom, bool raise)
 {
     const uint8_t alarm[] = {0x08, raise ? 1 : 2, 0x10, (uint8_t)(whom + 1), 0x18, 2};
-    unsigned leader = elect();
+    unsigned leader = node_cluster_elect(&c);
 
     assert_int_equal(node_propose(c.nodes[leader].node, COMMAND_ALARM, slice_of(alarm, sizeof alarm), INT64_MAX, on_done, NULL, NULL), ST_OK);
     for (unsigned i = 0; i < 200 && named(leader, whom) != raise; i++)
@@ -58,12 +50,12 @@ static void a_named_member_gives_the_lead_away_and_does_not_get_it_back(void **s
 
     (void)state;
     node_cluster_init(&c, 41);
-    first = elect();
+    first = node_cluster_elect(&c);
     node_cluster_write(&c, 20);
     name(first, true);
     for (unsigned i = 0; i < 300 && leads(first); i++)
         node_cluster_step(&c);
-    second = elect();
+    second = node_cluster_elect(&c);
     assert_true(second != first);
     third = NODES - first - second;
     node_cluster_steps(&c, 300);
@@ -72,13 +64,13 @@ static void a_named_member_gives_the_lead_away_and_does_not_get_it_back(void **s
     assert_int_equal(node_heir(c.nodes[second].node), third + 1);
     /* Of the two that are left one may lead, and the other one's vote lets it. */
     node_cluster_kill(&c, second);
-    assert_int_equal(elect(), third);
+    assert_int_equal(node_cluster_elect(&c), third);
     node_cluster_start(&c, second);
     node_cluster_steps(&c, 300);
     /* When an operator ends the alarm it is one like all others. */
     name(first, false);
     node_cluster_steps(&c, 100);
-    assert_int_equal(move_lead(elect(), first), ST_OK);
+    assert_int_equal(move_lead(node_cluster_elect(&c), first), ST_OK);
     for (unsigned i = 0; i < 300 && !leads(first); i++)
         node_cluster_step(&c);
     assert_true(leads(first));
@@ -97,11 +89,11 @@ static void if_all_are_named_one_of_them_leads(void **state)
     for (unsigned i = 0; i < NODES; i++)
         name(i, true);
     node_cluster_steps(&c, 300);
-    leader = elect();
+    leader = node_cluster_elect(&c);
     assert_int_equal(move_lead(leader, (leader + 1) % NODES), ST_OK);
     node_cluster_steps(&c, 100);
-    node_cluster_kill(&c, elect());
-    elect();
+    node_cluster_kill(&c, node_cluster_elect(&c));
+    node_cluster_elect(&c);
     for (unsigned i = 0; i < NODES; i++)
         name(i, false);
     node_cluster_fini(&c);
@@ -121,7 +113,7 @@ static void it_sends_no_snapshot_and_ends_one_under_way(void **state)
 
     (void)state;
     node_cluster_init(&c, 43);
-    leader = elect();
+    leader = node_cluster_elect(&c);
     behind = (leader + 1) % NODES;
     third = (leader + 2) % NODES;
     node_cluster_write(&c, 30);
@@ -161,7 +153,7 @@ static void if_nobody_else_can_a_named_one_leads_after_a_while(void **state)
 
     (void)state;
     node_cluster_init(&c, 44);
-    leader = elect();
+    leader = node_cluster_elect(&c);
     away = (leader + 1) % NODES;
     third = (leader + 2) % NODES;
     node_cluster_write(&c, 30);
@@ -172,7 +164,7 @@ static void if_nobody_else_can_a_named_one_leads_after_a_while(void **state)
     node_cluster_kill(&c, leader);
     node_cluster_start(&c, leader);
     node_cluster_start(&c, third);
-    elect();
+    node_cluster_elect(&c);
     node_cluster_steps(&c, 300);
     /* It gives way to one that is not named. */
     node_cluster_start(&c, away);

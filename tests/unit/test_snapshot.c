@@ -12,18 +12,10 @@
 
 static struct node_cluster c; /* large */
 
-static unsigned elect(void)
-{
-    for (unsigned i = 0; i < 2000 && node_cluster_leader(&c) < 0; i++)
-        node_cluster_step(&c);
-    assert_true(node_cluster_leader(&c) >= 0);
-    return (unsigned)node_cluster_leader(&c);
-}
-
 /* Another member than the leader misses more than the log keeps; returns which. It is up again. */
 static unsigned make_one_fall_behind(unsigned writes)
 {
-    unsigned behind = (elect() + 1) % NODES;
+    unsigned behind = (node_cluster_elect(&c) + 1) % NODES;
 
     node_cluster_write(&c, 30);
     node_cluster_kill(&c, behind);
@@ -54,7 +46,7 @@ static void a_member_that_was_away_catches_up_while_writes_go_on(void **state)
         if (i != behind)
             node_cluster_kill(&c, i);
     node_cluster_start(&c, (behind + 1) % NODES);
-    elect();
+    node_cluster_elect(&c);
     node_cluster_write(&c, 30);
     node_cluster_start(&c, (behind + 2) % NODES);
     node_cluster_converge(&c);
@@ -68,7 +60,7 @@ static void memory_and_log_are_bounded_while_a_member_is_away(void **state)
 
     (void)state;
     node_cluster_init(&c, 2);
-    leader = elect();
+    leader = node_cluster_elect(&c);
     away = (leader + 1) % NODES;
     node_cluster_kill(&c, away);
     for (unsigned i = 0; i < 1500; i++) {
@@ -149,7 +141,7 @@ static void the_sender_may_be_killed_at_any_step(void **state)
         node_cluster_init(&c, 500 + steps);
         make_one_fall_behind(60);
         node_cluster_steps(&c, steps);
-        leader = elect();
+        leader = node_cluster_elect(&c);
         node_cluster_kill(&c, leader);
         node_cluster_steps(&c, 50);
         node_cluster_start(&c, leader);
@@ -220,12 +212,12 @@ static void the_receiver_goes_on_behind_its_last_segment_after_a_restart(void **
 
 static void another_leader_goes_on_where_the_first_one_was(void **state)
 {
-    unsigned behind = begin_listening(22, 1500), first = elect();
+    unsigned behind = begin_listening(22, 1500), first = node_cluster_elect(&c);
 
     (void)state;
     let_it_come_to(behind, 60000);
     node_cluster_kill(&c, first);
-    assert_int_not_equal(elect(), first);
+    assert_int_not_equal(node_cluster_elect(&c), first);
     for (unsigned i = 0; i < 20000 && !c.nodes[behind].installed; i++)
         node_cluster_step(&c);
     assert_int_equal(c.nodes[behind].installed, 1);
@@ -245,7 +237,7 @@ static void spoil_the_end(struct snapshot_message *m, uint8_t *data)
 /* It needs that member to know that the last entries are committed, so it would never offer as much as is there. */
 static void a_leader_that_cannot_apply_as_much_as_was_received_sends_it_anew(void **state)
 {
-    unsigned behind = begin_listening(28, 300), first = elect(), other = NODES - behind - first;
+    unsigned behind = begin_listening(28, 300), first = node_cluster_elect(&c), other = NODES - behind - first;
     mvcc_rev received;
 
     (void)state;
@@ -261,7 +253,7 @@ static void a_leader_that_cannot_apply_as_much_as_was_received_sends_it_anew(voi
     node_cluster_kill(&c, first);
     c.cut[other] = false;
     assert_true(mvcc_revision(c.nodes[other].store) < received);
-    assert_int_equal(elect(), other);
+    assert_int_equal(node_cluster_elect(&c), other);
     c.tamper_fn = listen;
     for (unsigned i = 0; i < 20000 && !c.nodes[behind].installed; i++)
         node_cluster_step(&c);
@@ -477,7 +469,7 @@ static void garbage_about_snapshots_is_ignored(void **state)
 
     (void)state;
     node_cluster_init(&c, 6);
-    leader = elect();
+    leader = node_cluster_elect(&c);
     node_cluster_write(&c, 50);
     for (unsigned i = 0; i < 5000; i++) {
         unsigned to = (unsigned)rng_below(&c.rng, NODES);

@@ -56,14 +56,6 @@ static void listen(struct snapshot_message *m, uint8_t *data)
     m->crc = crcs[m->sequence] = crc32c(crcs[m->sequence - 1], m->data.data, m->data.len);
 }
 
-static unsigned elect(void)
-{
-    for (unsigned i = 0; i < 3000 && node_cluster_leader(&c) < 0; i++)
-        node_cluster_step(&c);
-    assert_true(node_cluster_leader(&c) >= 0);
-    return (unsigned)node_cluster_leader(&c);
-}
-
 static void on_done(void *arg, enum status st, struct slice answer)
 {
     (void)arg;
@@ -83,7 +75,7 @@ static void alarm_set(unsigned at, unsigned whom, bool on)
 {
     const uint8_t alarm[] = {0x08, on ? 1 : 2, 0x10, whom == NOBODY ? 0 : (uint8_t)(whom + 1), 0x18, 2};
 
-    assert_int_equal(node_propose(c.nodes[elect()].node, COMMAND_ALARM, slice_of(alarm, sizeof alarm), INT64_MAX, on_done, NULL, NULL),
+    assert_int_equal(node_propose(c.nodes[node_cluster_elect(&c)].node, COMMAND_ALARM, slice_of(alarm, sizeof alarm), INT64_MAX, on_done, NULL, NULL),
                      ST_OK);
     for (unsigned i = 0; i < 1000 && is_on(at, whom) != on; i++)
         node_cluster_step(&c);
@@ -102,7 +94,7 @@ static struct roles send_a_good_part(uint64_t seed, bool first_differs)
     c.in_order = true;
     c.tamper_fn = listen;
     bytes_sent = 0;
-    r.first = elect();
+    r.first = node_cluster_elect(&c);
     r.behind = (r.first + 1) % NODES;
     r.third = (r.first + 2) % NODES;
     differs = first_differs ? r.first : NOBODY;
@@ -113,7 +105,7 @@ static struct roles send_a_good_part(uint64_t seed, bool first_differs)
     for (unsigned i = 0; i < 20000 && bytes_sent < A_GOOD_PART; i++)
         node_cluster_step(&c);
     assert_true(bytes_sent >= A_GOOD_PART);
-    assert_int_equal(elect(), r.first);
+    assert_int_equal(node_cluster_elect(&c), r.first);
     return r;
 }
 
@@ -134,8 +126,8 @@ static void finish(const struct roles *r)
         node_cluster_step(&c);
     assert_int_equal(c.nodes[r->behind].installed, 1);
     for (unsigned i = 0; i < NODES; i++)
-        if (is_on(elect(), i))
-            alarm_set(elect(), i, false);
+        if (is_on(node_cluster_elect(&c), i))
+            alarm_set(node_cluster_elect(&c), i, false);
     node_cluster_converge(&c); /* all hold the same: the one that differs does so only in what it sends */
     node_cluster_fini(&c);
 }
@@ -153,7 +145,7 @@ static void what_a_member_sent_goes_when_it_is_named(void **state)
             assert_true(c.nodes[r.behind].dir.partial);
         }
         assert_int_equal(next_begins(), 1);
-        assert_int_equal(elect(), r.third);
+        assert_int_equal(node_cluster_elect(&c), r.third);
         finish(&r);
     }
 }
@@ -165,7 +157,7 @@ static void what_another_one_sent_behind_it_goes_as_well(void **state)
 
     (void)state;
     node_cluster_kill(&c, r.first);
-    assert_int_equal(elect(), r.third);
+    assert_int_equal(node_cluster_elect(&c), r.third);
     assert_true(next_begins() > 300);
     node_cluster_start(&c, r.first);
     c.nodes[r.behind].no_jobs = true; /* it does not come to its end */
@@ -189,7 +181,7 @@ static void what_a_member_sent_goes_when_it_is_removed(void **state)
         node_cluster_step(&c);
     assert_int_equal(c.nodes[r.behind].installed, 0);
     assert_int_equal(next_begins(), 1);
-    assert_int_equal(elect(), r.third);
+    assert_int_equal(node_cluster_elect(&c), r.third);
     for (unsigned i = 0; i < 40000 && mvcc_revision(c.nodes[r.behind].store) < mvcc_revision(c.nodes[r.third].store); i++)
         node_cluster_step(&c);
     assert_int_equal(mvcc_hash(c.nodes[r.behind].store, 0, &hash), ST_OK);
@@ -208,7 +200,7 @@ static void while_nobody_knows_who_is_wrong_a_leader_goes_on_behind_itself_only(
     assert_true(next_begins() > 300);
     node_cluster_kill(&c, r.first);
     assert_int_equal(next_begins(), 1);
-    assert_int_equal(elect(), r.third);
+    assert_int_equal(node_cluster_elect(&c), r.third);
     node_cluster_start(&c, r.first);
     alarm_set(r.third, NOBODY, false);
     finish(&r);
