@@ -118,11 +118,26 @@ static void check_terms(const struct core_watch *w)
     }
 }
 
-/* Election safety: a term has one leader. Seen as soon as it is one. */
+/*
+ * Election safety: a term has one leader. Seen as soon as it is one, but for one that its own vote elected: that counts once it may speak
+ * (raft/leader.c), and before that it is forgotten with a crash, while others may elect another by an older configuration.
+ */
+static void check_one_leader(struct core_rules *r, const struct raft *core)
+{
+    if (core->role != RAFT_LEADER || core->log.stored < core->mute_until)
+        return;
+    r->leaders = room(r->leaders, &r->leaders_cap, core->term, sizeof *r->leaders);
+    r->elections += !r->leaders[core->term];
+    SIM_CHECK(!r->leaders[core->term] || r->leaders[core->term] == core->options.id,
+              "election safety: two leaders of term %llu", NUMBER(core->term));
+    r->leaders[core->term] = core->options.id;
+}
+
 static void note_leader(struct core_rules *r, struct core_watch *w)
 {
     const struct raft *core = w->core;
 
+    check_one_leader(r, core);
     if (core->role != RAFT_LEADER || w->leader_term == core->term)
         return;
     w->leader_term = core->term;
@@ -131,11 +146,6 @@ static void note_leader(struct core_rules *r, struct core_watch *w)
     w->read_count = 0;
     w->round = 0;
     memset(w->answered, 0, sizeof w->answered);
-    r->leaders = room(r->leaders, &r->leaders_cap, core->term, sizeof *r->leaders);
-    r->elections += !r->leaders[core->term];
-    SIM_CHECK(!r->leaders[core->term] || r->leaders[core->term] == core->options.id,
-              "election safety: two leaders of term %llu", NUMBER(core->term));
-    r->leaders[core->term] = core->options.id;
     check_completeness(r, w);
 }
 
@@ -510,6 +520,9 @@ void core_rules_on_send(struct core_rules *r, unsigned number, const struct raft
 
     note_leader(r, w);
     check_memory(w, m);
+    if (m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_HEARTBEAT)
+        SIM_CHECK(m->term < r->leaders_cap && r->leaders[m->term] == m->from,
+                  "election safety: member %u speaks as the leader of term %llu, and may not yet", number, NUMBER(m->term));
     if (m->type == RAFT_MSG_APPEND_RESPONSE && !m->reject)
         note_ack(w, m);
     else if (m->type == RAFT_MSG_VOTE)

@@ -135,7 +135,7 @@ bool faults_look_for_damage(struct run *run)
     for (unsigned i = 0; i < s->count; i++)
         mend(&s->members[i]);
     for (unsigned i = 0; i < s->count; i++)
-        if (damage_is_open(&s->members[i]))
+        if (damage_is_open(&s->members[i]) && member_is_in(&s->members[i])) /* one that was removed has nobody to heal from */
             return true;
     return false;
 }
