@@ -55,18 +55,6 @@ static enum status open_store(struct storage *s, struct error *ret_error)
     return st;
 }
 
-/* A store that was found damaged while it was in use is not opened again. */
-static enum status heal_store(struct storage *s, struct error *ret_error)
-{
-    enum status st;
-
-    s->tell_fn(s->arg, LOG_ERROR, "the store is damaged, set aside; the others have what it held", ret_error->text);
-    st = store_dir_set_aside(&s->store_dir, s->dir->member_path, s->store_options.no_sync, ret_error);
-    if (st == ST_OK)
-        st = data_dir_forget_damage(s->dir, ret_error);
-    return st == ST_OK ? open_store(s, ret_error) : st;
-}
-
 /* A log that is missing is as damaged as one can be: a member that forgot its votes could vote again in the same term (Raft 5.2). */
 static enum status open_log(struct storage *s, const struct mvcc_checkpoint *checkpoint, struct error *ret_error)
 {
@@ -95,6 +83,30 @@ static enum status renew_log(struct storage *s, const struct error *why, struct 
     mvcc_get_checkpoint(s->store, &checkpoint);
     s->tell_fn(s->arg, LOG_ERROR, "the log is damaged, set aside; no votes until the leader has sent what it held", cause.text);
     return wal_open_anew(&s->wal_options, checkpoint.applied_index, checkpoint.applied_term, &s->wal, ret_error);
+}
+
+/*
+ * With the store goes the log, though it may be whole: what was acknowledged by installing a snapshot was in the store alone until the log
+ * began anew behind it. The log first: a crash between the two leaves a damaged store, and this begins again.
+ */
+static enum status renew_both(struct storage *s, const struct error *why, struct error *ret_error)
+{
+    const struct mvcc_checkpoint empty = {0};
+    enum status st = ST_OK;
+
+    s->tell_fn(s->arg, LOG_ERROR,
+               s->dir->has_log ? "the store is damaged, set aside with the log; no votes until the leader has sent what they held"
+                               : "the store is damaged, set aside; nothing was promised yet",
+               why->text);
+    if (s->dir->has_log)
+        st = wal_open_anew(&s->wal_options, 0, 0, &s->wal, ret_error);
+    if (st == ST_OK)
+        st = store_dir_set_aside(&s->store_dir, s->dir->member_path, s->store_options.no_sync, ret_error);
+    if (st == ST_OK)
+        st = data_dir_forget_damage(s->dir, ret_error);
+    if (st == ST_OK)
+        st = open_store(s, ret_error);
+    return st == ST_OK && !s->wal ? open_log(s, &empty, ret_error) : st;
 }
 
 /* What the mark says. */
@@ -132,7 +144,7 @@ enum status storage_open(struct storage *s, struct error *ret_error)
     if (st == ST_OK)
         st = open_store(s, &cause);
     if (st == ST_CORRUPT && storage_can_heal(s))
-        st = heal_store(s, &cause);
+        return renew_both(s, &cause, ret_error);
     if (st == ST_OK) {
         mvcc_get_checkpoint(s->store, &checkpoint);
         st = open_log(s, &checkpoint, &cause);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Opening a member's store and log, and what is done about damage in them. A member of three or more has others who can give back what
- * it lost: a damaged store is set aside for an empty one, a damaged log (or one that does not fit the store) for a new one behind the
- * store's checkpoint, and the leader sends the rest. Until then it neither votes nor campaigns (wal_open_anew). A member of fewer is refused,
+ * it lost: a damaged store is set aside for an empty one, with the log; a damaged log (or one that does not fit the store) for a new one behind
+ * the store's checkpoint; and the leader sends the rest. Until then it neither votes nor campaigns (wal_open_anew). A member of fewer is refused,
  * with the place: nothing else has what it holds. How many there are is one number, whoever asks: data_dir.voters.
  *
  * A member that goes on alone leaves the history of the others: what it had received of a snapshot of theirs is removed first.

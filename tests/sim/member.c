@@ -396,7 +396,7 @@ static void tell_fn(void *arg, enum log_level level, const char *what, const cha
     (void)level;
     SIM_CHECK(damage_is_open(m) || m->read_error_at, "member %u finds damage where there was none: %s", m->number, why);
     m->shared->healed_stores += strstr(what, "the store is damaged") != NULL;
-    m->log_is_new |= strstr(what, "the log is damaged") != NULL;
+    m->log_is_new |= strstr(what, "no votes until") != NULL;
     sim_trace(m->shared, "%u: %s: %s", m->number, what, why);
 }
 

@@ -172,6 +172,43 @@ static void one_founder_that_has_others_now_heals(void **state)
     fixture_fini(&f);
 }
 
+static void nothing_fn(void *arg)
+{
+    (void)arg;
+}
+
+static void fail_fn(void *arg, const char *text)
+{
+    (void)arg;
+    fail_msg("%s", text);
+}
+
+/* What was acknowledged by installing a snapshot may have been in the store alone, and the log looks whole without it. */
+static void with_the_store_go_the_promises_of_the_log(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_init(&f, 3);
+    reopen_dir(&f);
+    f.files.wal_options.synchronous = true;
+    f.files.wal_options.wake_fn = nothing_fn;
+    f.files.wal_options.fail_fn = fail_fn;
+    assert_int_equal(storage_open(&f.files, &f.error), ST_OK);
+    wal_start(f.files.wal);
+    wal_append(f.files.wal, &(struct raft_hard_state){4, 1, 0}, NULL, 0, true);
+    assert_int_equal(data_dir_log_begun(&f.dir, &f.error), ST_OK);
+    assert_int_equal(data_dir_note_damage(&f.dir, "revision 8", &f.error), ST_OK);
+    for (unsigned i = 0; i < 2; i++) { /* for ever */
+        reopen_dir(&f);
+        assert_int_equal(storage_open(&f.files, &f.error), ST_OK);
+        assert_int_equal(f.files.store_dir.generation, 1);
+        assert_int_equal(wal_lost_term(f.files.wal), 4);
+        wal_start(f.files.wal);
+    }
+    fixture_fini(&f);
+}
+
 static void one_that_is_left_of_three_refuses_and_says_what(void **state)
 {
     struct fixture f;
@@ -201,17 +238,6 @@ static void who_is_forced_to_go_on_alone_lives_with_a_bad_record(void **state)
     reopen_dir(&f);
     assert_false(f.dir.has_damage);
     fixture_fini(&f);
-}
-
-static void nothing_fn(void *arg)
-{
-    (void)arg;
-}
-
-static void fail_fn(void *arg, const char *text)
-{
-    (void)arg;
-    fail_msg("%s", text);
 }
 
 /* What is decreed is in force with the first round: that it is alone is on disk before. */
@@ -342,6 +368,7 @@ int main(void)
         cmocka_unit_test(a_damaged_number_is_refused),
         cmocka_unit_test(of_a_joint_configuration_the_smaller_half_counts),
         cmocka_unit_test(one_founder_that_has_others_now_heals),
+        cmocka_unit_test(with_the_store_go_the_promises_of_the_log),
         cmocka_unit_test(one_that_is_left_of_three_refuses_and_says_what),
         cmocka_unit_test(a_log_that_does_not_reach_the_store_is_refused_where_nobody_else_is),
         cmocka_unit_test(who_is_forced_to_go_on_alone_lives_with_a_bad_record),
