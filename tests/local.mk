@@ -50,9 +50,9 @@ release_programs = tests/scenarios/run test_node test_mvcc
 release_tests = $(CHECKS) $(release_programs) tests/cluster/test_replication.py tests/compat/test_client.py tests/fs/test_embedded.py
 
 # Under a sanitizer: all that is compiled, and the processes but for tests that take minutes and run what others run as well: etcdctl's texts
-# (compat/test_client calls the same), long transfers (test_snapshot in C, test_interrupted_snapshot), networks in parts (the simulator).
+# (compat/test_client calls the same), long transfers (test_snapshot in C, test_interrupted_snapshot), networks in parts and damaged files (the simulator).
 sanitizer_tests = $(check_PROGRAMS) tests/examples/test_three_node.sh $(filter-out tests/compat/test_etcdctl.py tests/cluster/test_snapshot.py \
-	tests/cluster/test_partial_partition.py tests/rounds/test_rounds.py,$(pytest_files))
+	tests/cluster/test_partial_partition.py tests/cluster/test_damage.py tests/rounds/test_rounds.py,$(pytest_files))
 
 # Those in which threads meet, for a build with --enable-sanitizer=thread.
 threaded_tests = test_wal_threads test_mvcc test_net_loop test_net_resolver
