@@ -76,6 +76,7 @@ struct node {
 
     /* storage */
     uint64_t last_ticket;
+    uint64_t decree_ticket; /* --force-new-cluster: of what was decreed at the start; 0: nothing was */
     struct held_message *held; /* ring by position: held_from..held_to */
     size_t held_from, held_to, held_cap;
     struct stored_batch *batches; /* the same */

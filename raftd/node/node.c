@@ -197,7 +197,7 @@ static enum status restore_raft(struct node *n, const struct mvcc_checkpoint *ch
         finish_restoring(n, checkpoint);
     }
     if (st == ST_OK && n->options.force_new_cluster)
-        n->last_ticket = wal_append(n->options.wal, &o.hard, entries + decreed, count - decreed, true);
+        n->last_ticket = n->decree_ticket = wal_append(n->options.wal, &o.hard, entries + decreed, count - decreed, true);
     drop_entries(entries, &count);
     free(entries);
     return st;

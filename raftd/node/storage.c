@@ -79,12 +79,21 @@ static bool wants_seal(const struct node *n)
            n->log_bytes_applied > SEAL_LOG_FACTOR * n->options.store_options.memtable_bytes;
 }
 
+/*
+ * Entries are applied when they are stored, but for those that --force-new-cluster decrees. A checkpoint with these is not to be ahead of the
+ * log: after a crash others would stand in their place.
+ */
+static bool is_ahead_of_log(const struct node *n)
+{
+    return wal_durable(n->options.wal) < n->decree_ticket;
+}
+
 void storage_maybe_seal(struct node *n)
 {
     struct buf state = {0};
     struct mvcc_seal *seal;
 
-    if (n->seal_running || n->starved_seal || snapshot_is_installing(n) || !wants_seal(n))
+    if (is_ahead_of_log(n) || n->seal_running || n->starved_seal || snapshot_is_installing(n) || !wants_seal(n))
         return;
     node_encode_state(n, &state);
     seal = mvcc_seal_begin(n->options.store, buf_slice(&state));

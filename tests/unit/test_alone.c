@@ -87,6 +87,27 @@ static void who_is_left_of_a_cluster_goes_on_alone(void **state)
     }
 }
 
+/* It is applied at once. With it in a checkpoint, and a crash before it is in the log, what was dropped would stand in its place there. */
+static void no_checkpoint_is_ahead_of_what_was_decreed(void **state)
+{
+    (void)state;
+    open_node(3, UINT64_MAX, false);
+    hear_appends();
+    close_node();
+    force_new_cluster = true;
+    open_node(3, 1, true);
+    force_new_cluster = false;
+    node_run(node);
+    assert_int_equal(node_members(node)->count, 1);
+    assert_int_equal(seals, 0);
+    while (wal_step(wal))
+        ;
+    node_on_wal(node);
+    node_run(node);
+    assert_int_equal(seals, 1);
+    close_node();
+}
+
 /* Removed by an entry that is committed and not applied yet, in this process: there is nobody to go on. */
 static void who_was_removed_cannot_go_on(void **state)
 {
@@ -115,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_is_left_of_a_cluster_goes_on_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_checkpoint_is_ahead_of_what_was_decreed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_was_removed_cannot_go_on, set_up, tear_down),
     };
 
