@@ -358,8 +358,8 @@ enum status raft_restore(struct raft *r, raft_index index, raft_term term, const
         return ST_STALE;
     raft_log_reset(&r->log, index, term);
     raft_switch_conf(r, conf);
-    if (r->leader)
-        raft_emit(r, &r->out, RAFT_MSG_APPEND_RESPONSE, r->leader)->index = index;
+    if (r->leader) /* what it holds is durable; the term that this is said in may not be yet (figure 2: persistent state) */
+        raft_emit(r, &r->after, RAFT_MSG_APPEND_RESPONSE, r->leader)->index = index;
     return ST_OK;
 }
 

@@ -281,6 +281,18 @@ void damage_undo(struct sim_member *m)
     d->needs_operator = d->log = d->log_is_broken = false;
 }
 
+void damage_forget_log(struct sim_member *m)
+{
+    struct damage *d = &m->damage;
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < d->count; i++)
+        if (!d->patches[i].in_log)
+            d->patches[kept++] = d->patches[i];
+    d->count = kept;
+    d->log = d->log_is_broken = false;
+}
+
 bool damage_is_open(const struct sim_member *m)
 {
     return m->damage.is_open;

@@ -44,6 +44,8 @@ struct damage {
 bool damage_member(struct sim_member *m);
 /* As it was before, as far as the files are still there. */
 void damage_undo(struct sim_member *m);
+/* A start has read all of the log: what is still there of damage in it is none, and is written over. */
+void damage_forget_log(struct sim_member *m);
 /* Something was damaged, and it is not known to be healed. */
 bool damage_is_open(const struct sim_member *m);
 /* Reads all it has, if it was started since; nothing is open if that is whole and it has caught up. */

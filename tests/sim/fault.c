@@ -239,7 +239,7 @@ static void wipe(struct run *run, struct sim_member *m)
 {
     const struct sim_member *newest = member_newest(&run->members);
 
-    if (!newest || node_members(newest->node)->conf.voter_count < 3 || damage_is_open(m) || !may_be_damaged(run, m) ||
+    if (!newest || !member_is_in(newest) || node_members(newest->node)->conf.voter_count < 3 || damage_is_open(m) || !may_be_damaged(run, m) ||
         !member_is_in(m) || !is_known_to_all(run, m))
         return;
     if (m->up)
