@@ -161,14 +161,14 @@ static bool is_worth_waiting(const struct node *n)
 }
 
 /*
- * It is over when all have answered, or somebody is known to be wrong; and when the next one is due, if a quorum agrees, or if some differ
- * and there is nobody who could say more. A quorum that agrees will not change its mind.
+ * It is over when all have answered, or somebody is known to be wrong; and when the next one is due, if a quorum agrees or some differ, and
+ * there is nobody who could say more: who is slower than the period would never be compared.
  */
 static void judge_as_leader(struct node *n, const struct divergence *d, bool is_over)
 {
     const struct comparison *c = &n->comparison;
 
-    if (is_over || d->wrong_count || (c->is_due_again && (d->agreed || (d->doubtful && !is_worth_waiting(n)))))
+    if (is_over || d->wrong_count || (c->is_due_again && (d->agreed || d->doubtful) && !is_worth_waiting(n)))
         end_as_leader(n, d);
 }
 

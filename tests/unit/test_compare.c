@@ -342,6 +342,29 @@ static void a_member_that_is_down_is_not_waited_for(void **state)
 }
 
 /* Nobody is accused for that, but nobody is said to hold the same, either. */
+/* A hash that takes longer than the period, of one that is there: without it a quorum agrees each time. */
+static void who_is_slower_than_the_period_is_compared(void **state)
+{
+    struct alarm list[ALARMS_MAX];
+    struct raft_message asked;
+
+    (void)state;
+    lead(3);
+    assert_int_equal(put(), ST_OK);
+    wait_for_question();
+    asked = *question(2);
+    tell_hash(2, &asked, own_hash((mvcc_rev)asked.index));
+    for (int i = 0; i < 30; i++) {
+        sent_count = 0;
+        pass_heard(100);
+    }
+    tell_hash(3, &asked, own_hash((mvcc_rev)asked.index) + 1);
+    pass_heard(30);
+    assert_int_equal(alarms(list), 1);
+    assert_int_equal(list[0].id, 3);
+    close_node();
+}
+
 static void what_cannot_be_compared_is_told(void **state)
 {
     struct alarm list[ALARMS_MAX];
@@ -608,6 +631,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_leader_finds_one_that_differs_and_writes_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_leader_may_be_the_one_that_is_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_wrong_stays_open_without_a_quorum, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_slower_than_the_period_is_compared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_member_that_is_down_is_not_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_compared_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(equal_members_raise_nothing_and_neither_do_old_or_strange_answers, set_up, tear_down),
