@@ -80,15 +80,15 @@ static void on_next_slice(void *arg)
 {
     struct api *a = arg;
     struct hashing *x = TAILQ_FIRST(&a->hashings);
+    enum hash_progress progress;
     enum status st;
-    mvcc_rev upto;
 
     if (!x)
         return; /* the last one was canceled meanwhile */
-    if (!read_ahead_is_there(a->node, &x->ahead, x->hasher.main, &upto))
+    progress = read_ahead_hash(a->node, &x->ahead, &x->hasher, &st);
+    if (progress == HASH_WAITS)
         return;
-    st = mvcc_hash_step(node_store(a->node), &x->hasher, upto, HASH_SLICE_RECORDS, HASH_SLICE_BYTES);
-    if (st != ST_OK || mvcc_hash_is_done(&x->hasher)) {
+    if (progress == HASH_ENDED) {
         hashing_end(a, x, st);
         return;
     }

@@ -329,7 +329,6 @@ static void hash_a_slice(struct node *n)
 {
     struct hash_question *q = n->hashing ? NULL : next_question(n);
     enum status st = ST_OK;
-    mvcc_rev upto;
 
     if (q) {
         n->hash_ahead.next = 0;
@@ -339,12 +338,7 @@ static void hash_a_slice(struct node *n)
     }
     if (!n->hashing)
         return;
-    if (st == ST_OK && !mvcc_hash_is_done(&n->hasher)) {
-        if (!read_ahead_is_there(n, &n->hash_ahead, n->hasher.main, &upto))
-            return;
-        st = mvcc_hash_step(n->options.store, &n->hasher, upto, HASH_SLICE_RECORDS, HASH_SLICE_BYTES);
-    }
-    if (st != ST_OK || mvcc_hash_is_done(&n->hasher))
+    if (st != ST_OK || read_ahead_hash(n, &n->hash_ahead, &n->hasher, &st) == HASH_ENDED)
         answer_all(n, st == ST_OK);
 }
 

@@ -6,22 +6,24 @@ static bool comparable(const struct hash_row *a, const struct hash_row *b)
     return a->known && b->known && a->compact_rev == b->compact_rev;
 }
 
-static bool is_quorum_of(const raft_id *voters, unsigned voter_count, const struct hash_row *rows, unsigned count,
-                         const struct hash_row *like)
-{
-    unsigned alike = 0;
+struct likeness {
+    const struct hash_row *rows, *like;
+    unsigned count;
+};
 
-    for (unsigned i = 0; i < count; i++)
-        for (unsigned k = 0; k < voter_count; k++)
-            alike += rows[i].id == voters[k] && comparable(&rows[i], like) && rows[i].hash == like->hash;
-    return alike > voter_count / 2;
+static bool is_alike(const void *arg, uint64_t id)
+{
+    const struct likeness *l = arg;
+
+    for (unsigned i = 0; i < l->count; i++)
+        if (l->rows[i].id == id)
+            return comparable(&l->rows[i], l->like) && l->rows[i].hash == l->like->hash;
+    return false;
 }
 
-/* In a joint configuration, of both halves. */
 static bool is_quorum(const struct raft_conf *c, const struct hash_row *rows, unsigned count, const struct hash_row *like)
 {
-    return is_quorum_of(c->voters, c->voter_count, rows, count, like) &&
-           (!c->outgoing_count || is_quorum_of(c->outgoing, c->outgoing_count, rows, count, like));
+    return members_is_quorum(c, is_alike, &(struct likeness){rows, like, count});
 }
 
 static bool any_differ(const struct hash_row *rows, unsigned count)

@@ -233,6 +233,21 @@ _Static_assert(MEMBERS_MAX * MEMBER_BYTES_MAX + MEMBERS_REMOVED_MAX * NUMBER_BYT
                    SNAPSHOT_STATE_BYTES_MAX,
                "the state beside the keys does not fit a message");
 
+static bool is_majority(const raft_id *voters, unsigned count, bool (*is_true_fn)(const void *arg, uint64_t id), const void *arg)
+{
+    unsigned sum = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        sum += is_true_fn(arg, voters[i]);
+    return sum > count / 2;
+}
+
+bool members_is_quorum(const struct raft_conf *conf, bool (*is_true_fn)(const void *arg, uint64_t id), const void *arg)
+{
+    return is_majority(conf->voters, conf->voter_count, is_true_fn, arg) &&
+           (!conf->outgoing_count || is_majority(conf->outgoing, conf->outgoing_count, is_true_fn, arg));
+}
+
 unsigned members_voters(const struct raft_conf *conf)
 {
     return raft_conf_is_joint(conf) && conf->outgoing_count < conf->voter_count ? conf->outgoing_count : conf->voter_count;

@@ -298,14 +298,11 @@ void node_on_wal(struct node *n)
     storage_release_durable(n);
 }
 
-static bool reaches_majority(const struct node *n, const raft_id *voters, unsigned count)
+static bool is_other_and_connected(const void *arg, uint64_t id)
 {
-    unsigned others = 0;
+    const struct node *n = arg;
 
-    for (unsigned i = 0; i < count; i++)
-        others += voters[i] != n->options.member_id && n->options.connected_fn &&
-                  n->options.connected_fn(n->options.arg, voters[i]) != INT64_MAX;
-    return others > count / 2;
+    return id != n->options.member_id && n->options.connected_fn && n->options.connected_fn(n->options.arg, id) != INT64_MAX;
 }
 
 /*
@@ -314,10 +311,7 @@ static bool reaches_majority(const struct node *n, const raft_id *voters, unsign
  */
 static void heal(struct node *n)
 {
-    const struct raft_conf *conf = &n->members.conf;
-
-    if (n->last_status.leader && reaches_majority(n, conf->voters, conf->voter_count) &&
-        (!conf->outgoing_count || reaches_majority(n, conf->outgoing, conf->outgoing_count)))
+    if (n->last_status.leader && members_is_quorum(&n->members.conf, is_other_and_connected, n))
         node_on_damage(n);
 }
 

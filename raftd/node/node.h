@@ -98,8 +98,8 @@ struct node_options {
     /* A role, a leader or a term changed (log line, metrics). */
     void (*changed_fn)(void *arg, const struct raft_status *status);
     /*
-     * A record of the store was found damaged, and those that are connected suffice as a quorum without us. Does not return, or there are no others to get it back from: then reads of it go on
-     * failing, and fail_fn follows where it was to be applied. NULL is fine.
+     * A record of the store was found damaged, and those that are connected suffice as a quorum without us. Does not return, or there are no
+     * others to get it back from: then reads of it go on failing, and fail_fn follows where it was to be applied. NULL is fine.
      */
     void (*damaged_fn)(void *arg);
     /* The log's disk gets nothing done for an election timeout, or does again (log line). NULL: nobody is told. */

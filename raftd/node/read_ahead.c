@@ -74,6 +74,19 @@ bool read_ahead_is_there(struct node *n, struct read_ahead *a, mvcc_rev main, mv
     return false;
 }
 
+enum hash_progress read_ahead_hash(struct node *n, struct read_ahead *a, struct mvcc_hasher *h, enum status *ret_status)
+{
+    mvcc_rev upto;
+
+    *ret_status = ST_OK;
+    if (mvcc_hash_is_done(h))
+        return HASH_ENDED;
+    if (!read_ahead_is_there(n, a, h->main, &upto))
+        return HASH_WAITS;
+    *ret_status = mvcc_hash_step(n->options.store, h, upto, HASH_SLICE_RECORDS, HASH_SLICE_BYTES);
+    return *ret_status != ST_OK || mvcc_hash_is_done(h) ? HASH_ENDED : HASH_GOES_ON;
+}
+
 void read_ahead_fini(struct read_ahead *a)
 {
     if (a->job)

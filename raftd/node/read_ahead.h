@@ -22,6 +22,9 @@ struct read_ahead {
 
 /* May the records from `main` on be read, up to *ret_upto inclusive? False: they are on their way. */
 bool read_ahead_is_there(struct node *n, struct read_ahead *a, mvcc_rev main, mvcc_rev *ret_upto);
+enum hash_progress { HASH_WAITS, HASH_GOES_ON, HASH_ENDED };
+/* One slice of a hash that is made so; HASH_ENDED: *ret_status says how. */
+enum hash_progress read_ahead_hash(struct node *n, struct read_ahead *a, struct mvcc_hasher *h, enum status *ret_status);
 /* Nobody waits any more. Nothing of a node that has gone is waited for. */
 void read_ahead_fini(struct read_ahead *a);
 

@@ -23,18 +23,12 @@ static void begin(struct node *n)
 static void read_a_slice(struct node *n)
 {
     struct scrub *s = &n->scrub;
-    enum status st = ST_OK;
-    mvcc_rev upto;
+    enum status st; /* damage is noted by the store; and of what was compacted away meanwhile, the rest is read next time */
 
     s->next_ns = n->now_ns + SLICE_PAUSE_NS;
-    if (!mvcc_hash_is_done(&s->walk)) {
-        if (!read_ahead_is_there(n, &s->ahead, s->walk.main, &upto))
-            return;
-        st = mvcc_hash_step(n->options.store, &s->walk, upto, HASH_SLICE_RECORDS, HASH_SLICE_BYTES);
-    }
-    if (st == ST_OK && !mvcc_hash_is_done(&s->walk))
+    if (read_ahead_hash(n, &s->ahead, &s->walk, &st) != HASH_ENDED)
         return;
-    s->is_running = false; /* of what was compacted away meanwhile, the rest is read next time */
+    s->is_running = false;
     s->next_ns = n->now_ns + n->options.scrub_ns;
 }
 

@@ -50,24 +50,12 @@ static bool log_has_room(struct node *n, uint64_t bytes)
     return !space.is_full || space.room_bytes >= n->options.space_floor_bytes + bytes;
 }
 
-static unsigned with_space(struct node *n, const raft_id *voters, unsigned count)
+static bool has_space(const void *arg, uint64_t id)
 {
-    unsigned sum = 0;
+    const struct node *n = arg;
+    const struct member *m = members_look_up(&n->members, id);
 
-    for (unsigned i = 0; i < count; i++) {
-        const struct member *m = members_find(&n->members, voters[i]);
-        sum += !m || !m->no_space;
-    }
-    return sum;
-}
-
-/* In a joint configuration two quorums are needed. */
-static bool quorum_has_space(struct node *n)
-{
-    const struct raft_conf *c = &n->members.conf;
-
-    return with_space(n, c->voters, c->voter_count) >= c->voter_count / 2 + 1 &&
-           (!c->outgoing_count || with_space(n, c->outgoing, c->outgoing_count) >= c->outgoing_count / 2 + 1);
+    return !m || !m->no_space;
 }
 
 /* Is there nobody to store a write for us? */
@@ -78,7 +66,7 @@ static bool cluster_is_short(struct node *n)
 
     raft_get_status(n->raft, &st);
     leader = members_find(&n->members, st.leader);
-    return (leader && leader->no_space) || !quorum_has_space(n);
+    return (leader && leader->no_space) || !members_is_quorum(&n->members.conf, has_space, n);
 }
 
 enum status space_admit(struct node *n, enum command_kind kind, struct slice payload)
@@ -204,7 +192,7 @@ static void give_lead_away(struct node *n)
 {
     const struct member *me = members_find(&n->members, n->options.member_id);
 
-    if (n->is_short && me && me->no_space && quorum_has_space(n))
+    if (n->is_short && me && me->no_space && members_is_quorum(&n->members.conf, has_space, n))
         transfer_offer_lead(n, true);
 }
 

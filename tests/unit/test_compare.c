@@ -236,6 +236,15 @@ static void wait_for_question(void)
     pass_heard(50); /* its own is made */
 }
 
+/* A leader of three has written something and asks; what it asked member 2. */
+static struct raft_message begin_comparison(void)
+{
+    lead(3);
+    assert_int_equal(put(), ST_OK);
+    wait_for_question();
+    return *question(2);
+}
+
 static unsigned alarms(struct alarm *ret_list)
 {
     return members_alarms(node_members(node), ALARM_CORRUPT, ret_list);
@@ -248,10 +257,7 @@ static void a_leader_finds_one_that_differs_and_writes_end(void **state)
     struct raft_message asked;
 
     (void)state;
-    lead(3);
-    assert_int_equal(put(), ST_OK);
-    wait_for_question();
-    asked = *question(2);
+    asked = begin_comparison();
     assert_int_equal(asked.index, mvcc_revision(store));
     tell_hash(2, &asked, own_hash((mvcc_rev)asked.index));
     tell_hash(3, &asked, own_hash((mvcc_rev)asked.index) + 1);
@@ -286,10 +292,7 @@ static void a_leader_may_be_the_one_that_is_wrong(void **state)
     struct raft_message asked;
 
     (void)state;
-    lead(3);
-    assert_int_equal(put(), ST_OK);
-    wait_for_question();
-    asked = *question(2);
+    asked = begin_comparison();
     tell_hash(2, &asked, own_hash((mvcc_rev)asked.index) + 1);
     tell_hash(3, &asked, own_hash((mvcc_rev)asked.index) + 1);
     pass_heard(30);
@@ -306,10 +309,7 @@ static void who_is_wrong_stays_open_without_a_quorum(void **state)
     struct raft_message asked;
 
     (void)state;
-    lead(3);
-    assert_int_equal(put(), ST_OK);
-    wait_for_question();
-    asked = *question(2);
+    asked = begin_comparison();
     tell_hash(2, &asked, own_hash((mvcc_rev)asked.index) + 1);
     pass_heard(2000);
     assert_int_equal(alarms(list), 0);
@@ -329,10 +329,7 @@ static void a_member_that_is_down_is_not_waited_for(void **state)
     struct raft_message asked;
 
     (void)state;
-    lead(3);
-    assert_int_equal(put(), ST_OK);
-    wait_for_question();
-    asked = *question(2);
+    asked = begin_comparison();
     tell_hash(2, &asked, own_hash((mvcc_rev)asked.index) + 1);
     pass_heard_up_to(2, 1200);
     assert_int_equal(alarms(list), 1);
@@ -349,10 +346,7 @@ static void who_is_slower_than_the_period_is_compared(void **state)
     struct raft_message asked;
 
     (void)state;
-    lead(3);
-    assert_int_equal(put(), ST_OK);
-    wait_for_question();
-    asked = *question(2);
+    asked = begin_comparison();
     tell_hash(2, &asked, own_hash((mvcc_rev)asked.index));
     for (int i = 0; i < 30; i++) {
         sent_count = 0;
@@ -373,10 +367,7 @@ static void what_cannot_be_compared_is_told(void **state)
     char words[100];
 
     (void)state;
-    lead(3);
-    assert_int_equal(put(), ST_OK);
-    wait_for_question();
-    asked = *question(2);
+    asked = begin_comparison();
     compacted = mvcc_compact_revision(store);
     compare_words[0] = '\0';
     tell_hash_of(2, &asked, 1, compacted + 1);
