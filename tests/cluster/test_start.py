@@ -42,6 +42,7 @@ BAD_FLAGS = [
     (["--initial-cluster", f"default={PEER},n1=https://127.0.0.1:1"], "--initial-cluster: n1: https://127.0.0.1:1"),
     (["--corrupt-check-time", "5"], '--corrupt-check-time: "5" is no duration such as 90s or 1h30m'),
     (["--corrupt-check-time", "-1s"], "--corrupt-check-time: -1s is too short"),
+    (["--scrub-time", "2000000h"], "--scrub-time: 2000000h is too short or too long"),
     (["--feature-gates", "PriorityRequest=true,Frobnicate=true"], '--feature-gates: etcd has no gate "Frobnicate"'),
     (["--feature-gates", "InitialCorruptCheck"], '--feature-gates: "InitialCorruptCheck" is neither'),
     (["--feature-gates", "LeaseCheckpoint=perhaps"], '--feature-gates: "LeaseCheckpoint=perhaps" is neither'),
