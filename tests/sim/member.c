@@ -697,6 +697,8 @@ void member_wipe(struct sim_member *m)
     unsynced_forget(m->unsynced);
     m->is_wiped = true;
     m->wiped_in = m->life;
+    for (unsigned i = 0; i < m->shared->count; i++)
+        m->shared->members[i].met_by[m->number] = false;
     m->shared->wipes++;
     core_rules_on_wiped(&m->shared->rules.core, m->number);
 }

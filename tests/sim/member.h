@@ -47,7 +47,7 @@ struct sim_member {
     struct roster *roster;
     struct voters_keeper voters;
     uint64_t heard_life[WORLD_NODES_MAX]; /* of the others: that was greeted, and was welcome */
-    bool met_by[WORLD_NODES_MAX];         /* who heard it in any life, and knows its data directory */
+    bool met_by[WORLD_NODES_MAX];         /* who heard it in any life, and knows its data directory yet */
     bool is_wiped; /* all its data went; what it promised is forgotten, and it does not know that */
     uint64_t wiped_in; /* the last life that knew; what it said may be on its way yet */
     bool has_heard; /* of another, in any life */
