@@ -33,7 +33,7 @@ def member(node):
 
 
 def log_files(node):
-    return sorted((member(node) / "wal").glob("????????????????-????????????????.wal"))
+    return node.files("member/wal/????????????????-????????????????.wal")
 
 
 def used_bytes(path):
@@ -42,7 +42,7 @@ def used_bytes(path):
 
 def store_of(node):
     """The directory with the newest segments."""
-    return max((path.parent for path in member(node).glob("store*/*.tdb")), key=lambda path: path.stat().st_mtime)
+    return max(node.files("member/store*/*.tdb"), key=lambda path: path.stat().st_mtime).parent
 
 
 def write(cluster, first, count):
@@ -191,9 +191,9 @@ def test_damaged_files_are_kept_but_not_for_ever(trio):
         victim.start()
         members.wait_until(lambda i=i: holds(victim, 1000 + 20 * i), "healing")
         write(trio, 1000 + 20 * i, 20)
-        members.wait_until(lambda i=i: holds(victim, 1020 + 20 * i) and list(member(victim).glob("store*/*.tdb")), "replication")
-    assert 1 <= len({path.name[:24] for path in (member(victim) / "wal").glob("damaged-*")}) <= 3
-    assert 1 <= len(list(member(victim).glob("damaged-store.*"))) <= 3
+        members.wait_until(lambda i=i: holds(victim, 1020 + 20 * i) and victim.files("member/store*/*.tdb"), "replication")
+    assert 1 <= len({path.name[:24] for path in victim.files("member/wal/damaged-*")}) <= 3
+    assert 1 <= len(victim.files("member/damaged-store.*")) <= 3
 
 
 def test_a_leader_that_finds_its_store_damaged_begins_anew(trio):
@@ -235,7 +235,7 @@ def test_damage_that_nobody_reads_is_found(raftd, tmp_path):
     with servers.Cluster(raftd, 3, tmp_path, flags=[*FLAGS, "--scrub-time=2s"]) as cluster:
         write(cluster, 0, 1000)
         victim = cluster.followers()[0]
-        members.wait_until(lambda: holds(victim, 1000) and list(member(victim).glob("store*/*.tdb")), "replication")
+        members.wait_until(lambda: holds(victim, 1000) and victim.files("member/store*/*.tdb"), "replication")
         pid = victim.pid
         damage_record(victim)
         members.wait_until(lambda: "beginning anew" in log_text(victim), "finding it")
@@ -346,7 +346,7 @@ def test_who_is_left_alone_keeps_its_store_until_there_are_others(trio):
     read_damaged(left)
     time.sleep(1)  # ten ticks, in each of which it looks
     assert left.is_running() and "beginning anew" not in log_text(left)
-    assert not list(member(left).glob("damaged*"))
+    assert not left.files("member/damaged*")
     for node in others:
         node.start()
     members.wait_until(lambda: "beginning anew" in log_text(left), "healing")
@@ -382,7 +382,7 @@ def test_alone_it_refuses(raftd, tmp_path, name):
         with node.channel() as channel:
             for i in range(500):
                 kv.put(channel, b"key/%06d" % i, b"value of %06d " % i * REPEATS)
-        members.wait_until(lambda: list(member(node).glob("store/*.tdb")), "a checkpoint")
+        members.wait_until(lambda: node.files("member/store/*.tdb"), "a checkpoint")
         node.stop()
         DAMAGES[name](node)
         before = {path: path.read_bytes() for path in member(node).rglob("*") if path.is_file() and path.name != "spare.tmp"}

@@ -73,7 +73,7 @@ def trio(raftd, tmp_path):
         write(cluster.leader(), 0, 600)
         for node in cluster:
             members.wait_until(lambda node=node: kv_in(node) == VALUE, "replication")
-            members.wait_until(lambda node=node: list(store_of(node).glob("*.tdb")), "a segment")
+            members.wait_until(lambda node=node: node.files("member/store*/*.tdb"), "a segment")
         yield cluster
 
 
@@ -135,7 +135,7 @@ def test_of_two_nobody_knows_who_is_right(raftd, tmp_path):
     with servers.Cluster(raftd, 2, tmp_path, flags=FLAGS) as pair:
         write(pair[0], 0, 600)
         other = pair[1]
-        members.wait_until(lambda: list(store_of(other).glob("*.tdb")), "a segment")
+        members.wait_until(lambda: other.files("member/store*/*.tdb"), "a segment")
         other.stop()
         alter(other)
         with RawConnection(pair[0].client_port) as raw:
@@ -169,7 +169,7 @@ def test_one_that_differs_neither_leads_nor_hands_its_data_on(raftd, tmp_path):
         write(cluster.leader(), 0, 600)
         for node in cluster:
             members.wait_until(lambda node=node: kv_in(node) == VALUE, "replication")
-            members.wait_until(lambda node=node: list(store_of(node).glob("*.tdb")), "a segment")
+            members.wait_until(lambda node=node: node.files("member/store*/*.tdb"), "a segment")
         other = cluster.leader()
         member_id = other.ids()[0]
         rest = [node for node in cluster if node is not other]

@@ -155,7 +155,7 @@ def test_a_checkpoint_without_space_waits_for_it(small):
         assert len(kv.scan(channel, b"fill/", page=50)) >= written
         for i in range(100):
             kv.put(channel, b"more/%d" % i, value)
-    members.wait_until(lambda: list((node.data_dir / "member" / "store").glob("*.tdb")), "a checkpoint")
+    members.wait_until(lambda: node.files("member/store/*.tdb"), "a checkpoint")
 
 
 def test_a_follower_with_a_full_disk_stops_nobody(raftd, tmp_path, disk_of):
@@ -225,10 +225,6 @@ def segments(directory):
     return {path.name: path.stat().st_ino for path in directory.glob("*.tdb")}
 
 
-def bytes_in(directory):
-    return sum(path.stat().st_size for path in directory.glob("*.tdb"))
-
-
 def test_a_snapshot_that_finds_no_space_is_gone_on_with_when_there_is_some(raftd, tmp_path, disk_of):
     """The disk is full to the last byte in the middle of it: what was received stays, nothing more is taken, nothing is sent twice."""
     flags = ["--memtable-bytes", str(MIB), "--snapshot-count", "100", "--snapshot-catchup-entries", "50"]
@@ -241,7 +237,7 @@ def test_a_snapshot_that_finds_no_space_is_gone_on_with_when_there_is_some(raftd
         leader = members.wait_until(cluster.leader, "a leader")
         bulk.load(leader, ((b"fill/%06d" % i, noise[i * 7 : i * 7 + 4096]) for i in range(16384)))  # 64 MiB
         cluster[0].start(wait=False)
-        members.wait_until(lambda: bytes_in(partial) > 8 * MIB, "a part of the snapshot")
+        members.wait_until(lambda: servers.bytes_in(partial) > 8 * MIB, "a part of the snapshot")
         disk.fill(leave=0)
         members.wait_until(lambda: "short of space" in cluster[0].log_path.read_text(), "a refusal in words")
         held = segments(partial)

@@ -115,7 +115,7 @@ def test_segments_are_read_before_a_hash_walks_over_them(raftd, tmp_path):
     with node:
         with node.channel(CALL_SECONDS) as channel:
             written = 0
-            while len(list((node.data_dir / "member").glob("store*/*.tdb"))) < 3:  # of those that were written, all but the last are surely read from
+            while len(node.files("member/store*/*.tdb")) < 3:  # of those that were written, all but the last are surely read from
                 kv.put(channel, b"large/%03d" % written, random.randbytes(100000))
                 written += 1
             kv.hash_of(channel)

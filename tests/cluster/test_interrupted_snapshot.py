@@ -97,14 +97,7 @@ def stores(node):
 
 def received(node):
     """Bytes of what is on its way to become the store."""
-    total = 0
-    directory = node.data_dir / "member" / "store.1"
-    try:
-        for entry in os.scandir(directory):
-            total += entry.stat().st_size
-    except FileNotFoundError:
-        pass
-    return total
+    return servers.bytes_in(node.data_dir / "member" / "store.1")
 
 
 def has_installed(node):

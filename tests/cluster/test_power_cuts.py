@@ -46,7 +46,7 @@ def cluster_with(raftd, tmp_path, kind):
 
 def helped(node):
     """Damage heals by itself among three: then a cut would go unnoticed."""
-    return [path for path in node.data_dir.rglob("*") if "damaged" in path.name]
+    return node.files("**/*damaged*")
 
 
 # ---- the order ----

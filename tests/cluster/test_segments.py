@@ -19,7 +19,7 @@ SEALED = MEMTABLE_BYTES // VALUE_BYTES + 100  # so many writes seal a segment
 
 
 def segments(node):
-    return sorted((node.data_dir / "member" / "store").glob("*.tdb"))
+    return node.files("member/store/*.tdb")
 
 
 def test_kill_while_sealing(raftd, tmp_path):
@@ -51,7 +51,7 @@ def sealed(raftd, tmp_path):
     with servers.Node(raftd, tmp_path) as node:
         bulk.load(node, ((b"k/%d" % i, (b"number %06d " % i).ljust(8 << 10, b"v")) for i in range(9000)))
         deadline = time.monotonic() + servers.READY_SECONDS
-        while list((node.data_dir / "member" / "wal").glob("0000000000000001-*")):
+        while node.files("member/wal/0000000000000001-*"):
             assert time.monotonic() < deadline, "the log is not released behind a segment"
             time.sleep(0.05)
         assert node.stop() == 0

@@ -154,7 +154,7 @@ def test_a_directory_of_another_member(cluster, tmp_path):
 
 
 def wal_segments(node):
-    return sorted((node.data_dir / "member" / "wal").glob("*-*.wal"))
+    return node.files("member/wal/*-*.wal")
 
 
 def flip(path, offset):

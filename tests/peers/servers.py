@@ -9,7 +9,9 @@ Works with raftd and with any etcd. A Node keeps its ports, data and log (DIRECT
 that were started here are ever signalled, by their pid; they die with the test run, however that ends.
 """
 
+import contextlib
 import ctypes
+import glob
 import os
 import pathlib
 import random
@@ -84,6 +86,15 @@ def free_port():
 
 def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def bytes_in(directory):
+    """Of the files in there; what goes away while one looks does not count, nor does a directory that is not there."""
+    total = 0
+    for name in glob.glob("*", root_dir=directory):
+        with contextlib.suppress(FileNotFoundError):
+            total += (directory / name).stat().st_size
+    return total
 
 
 class Node:
@@ -262,6 +273,10 @@ class Node:
 
     def rss_bytes(self):
         return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{self.pid}/status").read_text())[1]) * 1024
+
+    def files(self, pattern):
+        """Paths in its data directory that match, sorted. A member removes files and whole stores while one looks: pathlib fails then."""
+        return sorted(self.data_dir / name for name in glob.glob(pattern, root_dir=self.data_dir, recursive=True))
 
     def log_tail(self, lines=15):
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
