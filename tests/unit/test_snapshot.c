@@ -373,8 +373,8 @@ static void a_transfer_rests_while_clients_write(void **state)
     beside_many = bytes_sent_in(200, 5);
     beside_few = bytes_sent_in(200, 30);
     assert_int_equal(c.nodes[behind].installed, 0);
-    assert_in_range(beside_many, alone / 5, alone * 7 / 10);
-    assert_in_range(beside_few, alone / 5, alone * 7 / 10);
+    assert_in_range(beside_many, alone / 6, alone / 2);
+    assert_in_range(beside_few, alone / 6, alone / 2);
     node_cluster_converge(&c);
     node_cluster_fini(&c);
 }
