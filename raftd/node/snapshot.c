@@ -22,6 +22,8 @@
 #define RESTING_LEAD 2
 /* Ticks it rests for each in which it kept members and disks busy. One was enough for half the writes at the median, and not always. */
 #define REST_TICKS 2
+/* The longest rest at once, in elections: half of what a receiver waits for a sender that says nothing. */
+#define REST_ELECTIONS_MAX 5
 
 enum sender_stage { SENDER_WAITS, SENDER_SENDS, SENDER_PAUSES };
 
@@ -260,7 +262,9 @@ static void sender_step(struct node *n, struct snapshot_sender *s)
 
 static void sender_on_answer(struct node *n, struct snapshot_sender *s, const struct snapshot_message *m)
 {
-    s->silent_ticks = 0;
+    /* Less than it had: old news, or an old offer had it begin this transfer anew after a restart, and it waits for what was sent. */
+    if (m->type != SNAPSHOT_RECEIVED || m->sequence >= s->answered)
+        s->silent_ticks = 0;
     switch (m->type) {
     case SNAPSHOT_RECEIVED:
         if (m->sequence <= s->answered || m->sequence > s->next)
@@ -359,11 +363,11 @@ static void sender_take_rest(struct node *n, struct snapshot_sender *s)
     others_write = s->quiet_ticks < n->options.election_ticks;
     s->sent = false;
     s->applied = n->bytes_applied;
-    if (!leads)
+    if (!leads || !others_write)
         s->rest_ticks = 0;
-    else if (was_busy)
-        s->rest_ticks += others_write ? REST_TICKS : 0;
-    else if (s->rest_ticks)
+    else if (was_busy && s->rest_ticks < REST_ELECTIONS_MAX * n->options.election_ticks)
+        s->rest_ticks += REST_TICKS;
+    else if (!was_busy && s->rest_ticks)
         s->rest_ticks--;
 }
 

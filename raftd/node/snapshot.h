@@ -10,7 +10,7 @@
  * position they stand for has fallen behind, the end is moved on to now and only what is new is sent, so that the log kept for
  * the receiver is short however large the store and however many writes come (a snapshot that is older than the log when it arrives
  * is of no use, and the next one would not be either: hashicorp/raft 212). The log behind the position is pinned
- * (snapshot_pin) within the bound on the window. While clients write it rests as long as it works, unless they are so quick that
+ * (snapshot_pin) within the bound on the window. While clients write it rests twice as long as it works, unless they are so quick that
  * it would never end.
  *
  * Receiving. Records go into a store directory of their own (mvcc/transfer.h, store_dir.h), which outlives the transfer and the

@@ -210,6 +210,38 @@ static void the_receiver_goes_on_behind_its_last_segment_after_a_restart(void **
     node_cluster_fini(&c);
 }
 
+static struct snapshot_message offer;
+static uint8_t offered[400];
+
+static void keep_the_offer(struct snapshot_message *m, uint8_t *data)
+{
+    listen(m, data);
+    if (m->type != SNAPSHOT_OFFER || offer.type)
+        return;
+    assert_true(m->data.len <= sizeof offered);
+    memcpy(offered, data, m->data.len);
+    offer = *m;
+    offer.data.data = offered;
+}
+
+/* The receiver waits for the first chunk of a transfer then, and the leader for an answer to one of the last. */
+static void an_offer_that_comes_again_after_a_restart_ends_that_transfer(void **state)
+{
+    unsigned behind = begin_listening(33, 1500);
+
+    (void)state;
+    c.tamper_fn = keep_the_offer;
+    offer = (struct snapshot_message){0};
+    let_it_come_to(behind, 60000);
+    node_cluster_kill(&c, behind);
+    node_cluster_start(&c, behind);
+    node_on_snapshot_message(c.nodes[behind].node, &offer);
+    node_cluster_converge(&c);
+    assert_int_equal(c.nodes[behind].installed, 1);
+    assert_int_equal(begun_count, 2);
+    node_cluster_fini(&c);
+}
+
 static void another_leader_goes_on_where_the_first_one_was(void **state)
 {
     unsigned behind = begin_listening(22, 1500), first = node_cluster_elect(&c);
@@ -379,6 +411,31 @@ static void a_transfer_rests_while_clients_write(void **state)
     node_cluster_fini(&c);
 }
 
+/* A disk that needs long for one segment keeps all busy; the rest that follows is no longer than the receiver waits for a word. */
+static void no_rest_outlasts_the_receivers_patience(void **state)
+{
+    unsigned behind = begin_listening(31, 3000);
+
+    (void)state;
+    let_it_come_to(behind, 60000);
+    c.nodes[behind].no_jobs = true;
+    for (unsigned i = 0; i < 400; i++)
+        if (i % 5 == 0)
+            node_cluster_write(&c, 1);
+        else
+            node_cluster_step(&c);
+    c.nodes[behind].no_jobs = false;
+    for (unsigned i = 0; i < 20000 && !c.nodes[behind].installed; i++)
+        if (i % 5 == 0 && c.written < WRITES_MAX - 100)
+            node_cluster_write(&c, 1);
+        else
+            node_cluster_step(&c);
+    assert_int_equal(c.nodes[behind].installed, 1);
+    assert_int_equal(begun_count, 1);
+    node_cluster_converge(&c);
+    node_cluster_fini(&c);
+}
+
 static unsigned tampered;
 
 static void flip_a_bit(struct snapshot_message *m, uint8_t *data)
@@ -509,12 +566,14 @@ int main(void)
         cmocka_unit_test(the_receiver_may_be_killed_at_any_step),
         cmocka_unit_test(the_sender_may_be_killed_at_any_step),
         cmocka_unit_test(the_receiver_goes_on_behind_its_last_segment_after_a_restart),
+        cmocka_unit_test(an_offer_that_comes_again_after_a_restart_ends_that_transfer),
         cmocka_unit_test(another_leader_goes_on_where_the_first_one_was),
         cmocka_unit_test(a_leader_that_cannot_apply_as_much_as_was_received_sends_it_anew),
         cmocka_unit_test(a_member_gets_healthy_however_often_it_is_interrupted),
         cmocka_unit_test(what_was_received_is_removed_when_the_store_holds_as_much),
         cmocka_unit_test(a_member_that_is_short_of_space_takes_none_until_there_is_some),
         cmocka_unit_test(a_transfer_rests_while_clients_write),
+        cmocka_unit_test(no_rest_outlasts_the_receivers_patience),
         cmocka_unit_test(a_damaged_chunk_costs_a_new_transfer),
         cmocka_unit_test(a_receiver_whose_disk_hangs_is_given_up_and_served_later),
         cmocka_unit_test(whatever_happens_it_ends_well),
