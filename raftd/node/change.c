@@ -45,7 +45,7 @@ enum status node_change_members(struct node *n, const struct member_change *chan
 
     if (n->stopping)
         return ST_STOPPED;
-    if (n->waiting >= PENDING_REQUESTS_MAX)
+    if (n->waiting >= n->options.bounds.pending_max)
         return ST_TOO_MANY_REQUESTS;
     st = n->options.strict_reconfig_check ? membership_is_safe(&view, change) : ST_OK;
     if (st != ST_OK)

@@ -140,8 +140,8 @@ static struct raft_options core_options(struct node *n, const struct mvcc_checkp
         .random_seed = rng_next(&n->rng),
         .message_bytes_max = n->options.message_bytes_max,
         .inflight_messages_max = n->options.inflight_messages_max,
-        .inflight_bytes_max = RAFT_INFLIGHT_BYTES_MAX,
-        .uncommitted_bytes_max = RAFT_UNCOMMITTED_BYTES_MAX,
+        .inflight_bytes_max = n->options.bounds.inflight_bytes_max,
+        .uncommitted_bytes_max = n->options.bounds.uncommitted_bytes_max,
         .applied = checkpoint->applied_index,
         .lost_term = n->options.force_new_cluster ? 0 : wal_lost_term(n->options.wal), /* there is nobody to wait for */
     };

@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 
 #include "common/error.h"
+#include "common/limits.h"
 #include "common/slice.h"
 #include "mvcc/mvcc.h"
 #include "raft/raft.h"
@@ -39,6 +40,19 @@ struct node_job {
     TAILQ_ENTRY(node_job) link;
 };
 
+/* What may queue in a node: above it requests are refused (ST_TOO_MANY_REQUESTS), and messages wait or are not heard. */
+struct node_bounds {
+    size_t inflight_bytes_max;    /* unanswered appends a follower */
+    size_t uncommitted_bytes_max; /* proposals; as much again while they wait for a leader */
+    size_t unstored_bytes_max;    /* entries that wait for the own disk */
+    uint64_t apply_lag_max;       /* entries that are committed and not applied */
+    unsigned pending_max;         /* requests */
+};
+
+/* As raftd has it (common/limits.h). */
+#define NODE_BOUNDS \
+    ((struct node_bounds){RAFT_INFLIGHT_BYTES_MAX, RAFT_UNCOMMITTED_BYTES_MAX, RAFT_UNSTORED_BYTES_MAX, RAFT_APPLY_LAG_MAX, PENDING_REQUESTS_MAX})
+
 struct node_options {
     uint64_t cluster_id, member_id;
     const struct members *initial;   /* of a new cluster; an old one has its own */
@@ -50,6 +64,7 @@ struct node_options {
     unsigned election_ticks;         /* --election-timeout in ticks */
     size_t message_bytes_max;        /* of entries in one message; RAFT_MESSAGE_BYTES_MAX */
     unsigned inflight_messages_max;  /* unanswered appends a follower; RAFT_INFLIGHT_MESSAGES_MAX */
+    struct node_bounds bounds;       /* NODE_BOUNDS */
     uint64_t random_seed;
     int64_t now_ns;                  /* monotonic */
     bool force_new_cluster;          /* go on as the only member, with what is known to be committed */

@@ -125,13 +125,14 @@ static bool apply_lags(const struct node *n)
     struct raft_status st;
 
     raft_get_status(n->raft, &st);
-    return st.hard.commit > st.applied + RAFT_APPLY_LAG_MAX;
+    return st.hard.commit > st.applied + n->options.bounds.apply_lag_max;
 }
 
 enum status node_propose(struct node *n, enum command_kind kind, struct slice payload,
                          int64_t deadline_ns, node_done_fn done_fn, void *arg,
                          struct node_request **ret_request)
 {
+    const struct node_bounds *bounds = &n->options.bounds;
     struct command header = {.kind = kind, .origin = n->options.member_id};
     struct node_request *r;
     enum status st = space_admit(n, kind, payload);
@@ -144,8 +145,7 @@ enum status node_propose(struct node *n, enum command_kind kind, struct slice pa
         st = ST_CORRUPT_CLUSTER;
     if (st != ST_OK)
         return st;
-    if (n->waiting >= PENDING_REQUESTS_MAX || n->queued_bytes > RAFT_UNCOMMITTED_BYTES_MAX ||
-        stall_is_log_full(n) || apply_lags(n))
+    if (n->waiting >= bounds->pending_max || n->queued_bytes > bounds->uncommitted_bytes_max || stall_is_log_full(n) || apply_lags(n))
         return ST_TOO_MANY_REQUESTS;
     header.request = requests_next_id(n);
     header.time_ns = n->options.wall_ns_fn(n->options.arg);
@@ -167,7 +167,7 @@ enum status node_read(struct node *n, int64_t deadline_ns, node_done_fn done_fn,
 
     if (n->stopping)
         return ST_STOPPED;
-    if (n->waiting >= PENDING_REQUESTS_MAX)
+    if (n->waiting >= n->options.bounds.pending_max)
         return ST_TOO_MANY_REQUESTS;
     r = request_new(n, deadline_ns, done_fn, arg, &n->reading);
     if (ret_request)

@@ -6,6 +6,7 @@
  *
  * Counted in ticks and not by the clock: after a pause of the whole process the log was paused as well.
  */
+#include "common/planted.h"
 #include "raftd/node/internal.h"
 
 /* Could the others elect one of them? Else this member goes on waiting for its disk: so would they. */
@@ -69,7 +70,7 @@ void stall_on_tick(struct node *n)
     n->stalled_ticks++;
     if (n->stalled_ticks == n->options.election_ticks)
         tell(n, true);
-    if (n->disk_stalls)
+    if (n->disk_stalls && !PLANTED(stall_leads_on))
         give_up_leadership(n);
 }
 
@@ -77,8 +78,10 @@ bool stall_is_log_full(const struct node *n)
 {
     struct raft_status st;
 
-    if (n->unstored_bytes > RAFT_UNSTORED_BYTES_MAX || !n->awaits_voters)
-        return n->unstored_bytes > RAFT_UNSTORED_BYTES_MAX;
+    if (n->unstored_bytes > n->options.bounds.unstored_bytes_max && !PLANTED(unstored_unbounded))
+        return true;
+    if (!n->awaits_voters)
+        return false;
     raft_get_status(n->raft, &st); /* nothing is applied, and so nothing is forgotten */
     return st.log_bytes > n->options.window_bytes_max;
 }

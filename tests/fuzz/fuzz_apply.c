@@ -80,6 +80,7 @@ static void replica_open(struct replica *r, struct disk *disk, const char *dir)
                              .election_ticks = 10,
                              .message_bytes_max = 1000,
                              .inflight_messages_max = 2,
+                             .bounds = NODE_BOUNDS,
                              .random_seed = 5,
                              .store_options = store,
                              .snapshot_count = SNAPSHOT_COUNT_DEFAULT,

@@ -7,6 +7,7 @@
 
 #include "common/crc32c.h"
 #include "common/mem.h"
+#include "tests/sim/bounds.h"
 #include "tests/sim/history.h"
 
 #define NUMBER(x) ((unsigned long long)(x))
@@ -143,6 +144,7 @@ static void note_leader(struct core_rules *r, struct core_watch *w)
     w->leader_term = core->term;
     w->led_ticks = 0;
     w->elected_commit = core->log.commit;
+    w->inherited = bounds_uncommitted(core);
     w->read_count = 0;
     w->round = 0;
     memset(w->answered, 0, sizeof w->answered);
@@ -512,6 +514,7 @@ void core_rules_on_run(struct core_rules *r, unsigned number)
     check_quorum(r, w, commit_before);
     check_conf_entries(w);
     check_promises(w);
+    bounds_check_core(w->core, w->inherited > r->batch_bytes_max ? w->inherited : r->batch_bytes_max);
 }
 
 void core_rules_on_send(struct core_rules *r, unsigned number, const struct raft_message *m)

@@ -29,6 +29,7 @@ struct core_watch {
     unsigned number; /* its id is number + 1 */
     /* of this life */
     raft_index commit, applied, elected_commit;
+    size_t inherited; /* bytes that were not committed when it was elected */
     raft_index commit_before, last_before; /* a message was stepped */
     raft_term last_term_before;
     raft_term leader_term; /* the last that it was seen to lead */
@@ -59,6 +60,7 @@ struct core_rules {
     raft_id *leaders; /* by term; 0: none */
     size_t leaders_cap;
     unsigned elections;
+    size_t batch_bytes_max; /* of proposals that a core is handed at once, if that is more than a message's worth */
 };
 
 void core_rules_init(struct core_rules *r);

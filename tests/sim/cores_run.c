@@ -11,6 +11,10 @@
 
 #define REST_TICKS 1000 /* a healed cluster is at rest within that */
 #define ASKERS 3
+#define VALUE_BYTES_MAX 40 /* of a proposal, behind its number */
+#define ENTRY_BYTES_MAX (8 + VALUE_BYTES_MAX + RAFT_ENTRY_OVERHEAD_BYTES)
+#define MESSAGE_BYTES_MAX 500 /* of entries, at least one; more than a core is handed at once */
+#define PROPOSALS_AT_ONCE 5 /* of one that asks, now and then */
 #define AIM_TICKS 4 /* what strikes a new leader does within that */
 
 struct cores_run {
@@ -73,7 +77,7 @@ static void next_question(void *arg, unsigned number, uint64_t epoch, const uint
         if (s->changes && world_chance(w, run->change_chance))
             propose_change(s, m);
         else if (world_chance(w, 550))
-            core_propose(m, world_chance(w, 100) ? 5 : 1);
+            core_propose(m, world_chance(w, 100) ? PROPOSALS_AT_ONCE : 1);
         else
             core_read(m);
     }
@@ -354,9 +358,9 @@ static void draw(struct cores_run *run)
     s->election_ticks = (unsigned)world_between(w, 4, 10);
     s->heartbeat_ticks = (unsigned)world_between(w, 1, 2);
     s->inflight = (unsigned)world_between(w, 1, 8);
-    s->message_bytes = (size_t)world_between(w, 50, 500);
+    s->message_bytes = (size_t)world_between(w, 50, MESSAGE_BYTES_MAX);
     s->uncommitted_bytes = (size_t)world_between(w, 200, 5000);
-    s->value_bytes = (size_t)world_between(w, 0, 40);
+    s->value_bytes = (size_t)world_between(w, 0, VALUE_BYTES_MAX);
     s->pull_log = world_chance(w, 800);
     s->catchup = (raft_index)world_between(w, 0, 12);
     s->store_ns = world_between(w, s->tick_ns / 100, world_chance(w, 300) ? 4 * s->tick_ns : s->tick_ns / 2);
@@ -410,6 +414,7 @@ void cores_run_seed(uint64_t seed, bool trace, struct run_result *ret_result)
     s->founders = draw_count(&s->world);
     s->count = s->founders + (s->changes ? (unsigned)world_between(&s->world, 1, WORLD_NODES_MAX - s->founders) : 0);
     cores_init(s);
+    s->rules.batch_bytes_max = MESSAGE_BYTES_MAX + ENTRY_BYTES_MAX; /* of a member that drew its limits at another time */
     s->elected_fn = on_elected;
     s->elected_arg = run;
     draw(run);

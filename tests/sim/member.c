@@ -510,6 +510,7 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
                              .election_ticks = ELECTION_TICKS,
                              .message_bytes_max = s->message_bytes_max,
                              .inflight_messages_max = s->inflight_messages_max,
+                             .bounds = s->bounds,
                              .random_seed = rng_next(&s->world->rng),
                              .now_ns = member_now(m),
                              .force_new_cluster = m->is_alone,
@@ -747,7 +748,7 @@ void member_world_init(struct member_world *s, struct world *w, unsigned founder
     char url[40], *urls[] = {url};
 
     *s = (struct member_world){.world = w, .count = founders + others, .founders = founders, .tick_ns = 20 * NS_PER_MS,
-                               .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX,
+                               .memtable_bytes = UINT64_MAX, .seal_entries = UINT64_MAX, .bounds = NODE_BOUNDS,
                                .segment_bytes = SIM_SEGMENT_BYTES,
                                .window_bytes_max = SIZE_MAX, .snapshot_chunk_bytes = 4096};
     rules_init(&s->rules);

@@ -73,6 +73,8 @@ struct sim_member {
     /* of this life, for the rules */
     raft_index checkpoint; /* of its store, durable */
     mvcc_rev checked_revision;
+    uint64_t stalled_at; /* what its log had done by the last tick... */
+    unsigned stalled_ticks; /* ...and for so many before */
 };
 
 /* What all members must agree on. */
@@ -90,6 +92,7 @@ struct member_world {
     uint64_t space_low_bytes;
     size_t message_bytes_max;
     unsigned inflight_messages_max;
+    struct node_bounds bounds;
     unsigned slow_disk; /* syncs of a thousand that take long */
     unsigned late_news; /* of a thousand steps of a log that its node hears of later */
     uint64_t segment_bytes; /* of the log */

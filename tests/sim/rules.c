@@ -9,6 +9,7 @@
 #include "raft/internal.h"
 #include "raftd/node/internal.h"
 #include "raftd/wal/reader.h"
+#include "tests/sim/bounds.h"
 #include "tests/sim/history.h"
 #include "tests/sim/member.h"
 
@@ -171,20 +172,30 @@ void rules_on_ack(struct sim_member *m)
               "durability: entry %llu is acknowledged on member %u, and not on the disks of a majority", NUMBER(index), m->number);
 }
 
-/* ---- memory ---- */
+/* ---- a disk that stalls ---- */
 
-/* What is kept for others is bounded. */
-static void check_window(struct sim_member *m)
+/* Ticks in which the log had something to write and got nothing done. */
+static unsigned count_stalled(struct sim_member *m)
 {
-    const struct raft_log *l = log_of(m);
-    size_t bytes = 0;
+    uint64_t durable = wal_durable(m->files.wal);
 
-    if (l->bytes <= m->shared->window_bytes_max)
+    m->stalled_ticks = durable == m->stalled_at && durable != m->node->last_ticket ? m->stalled_ticks + 1 : 0;
+    m->stalled_at = durable;
+    return m->stalled_ticks;
+}
+
+/* raftd/node/stall.c: a leader whose disk stalls has handed over or stepped down within two election timeouts, if others can lead. */
+static void check_stall(struct sim_member *m)
+{
+    const struct raft *core = m->node->raft;
+    bool there[WORLD_NODES_MAX] = {false};
+
+    if (count_stalled(m) <= 2 * core->options.election_ticks || core->role != RAFT_LEADER)
         return;
-    for (raft_index i = l->snapshot_index + 1; i <= l->applied; i++)
-        bytes += (*raft_log_slot(l, i))->len;
-    SIM_CHECK(bytes <= m->shared->window_bytes_max, "bounded memory: member %u keeps %zu bytes of applied entries, not %zu",
-              m->number, bytes, m->shared->window_bytes_max);
+    for (unsigned i = 0; i < core->members.count; i++)
+        there[core->members.ids[i] - 1] = core->members.ids[i] != core->options.id && core->progress[i].active;
+    SIM_CHECK(!core_rules_is_quorum(&core->conf, there), "stalls: the disk of member %u does nothing for %u ticks, and it leads on", m->number,
+              m->stalled_ticks);
 }
 
 /* ---- occasions ---- */
@@ -192,6 +203,7 @@ static void check_window(struct sim_member *m)
 void rules_on_start(struct sim_member *m)
 {
     m->checked_revision = 0;
+    m->stalled_ticks = 0;
     core_rules_on_start(&m->shared->rules.core, m->number, m->node->raft);
 }
 
@@ -224,7 +236,8 @@ void rules_on_run(struct sim_member *m)
 void rules_on_tick(struct sim_member *m)
 {
     core_rules_on_tick(&m->shared->rules.core, m->number);
-    check_window(m);
+    bounds_check_member(m);
+    check_stall(m);
     if (world_chance(m->shared->world, LOOKS_AT_LOGS))
         core_rules_compare_logs(&m->shared->rules.core);
 }

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "raftd/node/internal.h"
+#include "tests/sim/bounds.h"
 
 #define REST_TICKS 4000 /* a healed cluster is at rest within that: long snapshots in tiny chunks, each behind slow disks and rests */
 
@@ -136,9 +137,23 @@ static void check_equal(struct run *run, uint32_t hash, const char *when)
     history_check(&run->history, some_member(run, 0)->store);
 }
 
+/* What was asked before and has no answer yet may be all that a member waits for: until it is over. */
+static void end_requests(struct run *run)
+{
+    bool waits = false;
+
+    for (unsigned i = 0; i < run->members.count; i++)
+        waits |= run->members.members[i].up && run->members.members[i].node->waiting;
+    if (!waits)
+        return;
+    run_pass(run, 2 * client_wait_ns(run) / run->members.tick_ns);
+    run_to_rest(run, "requests ended");
+}
+
 /* A healed cluster serves on every member. */
 static void check_service(struct run *run)
 {
+    end_requests(run);
     for (unsigned i = 0; i < run->members.count; i++) {
         struct client *c = &run->clients[i % CLIENTS];
         if (!member_is_in(&run->members.members[i]))
@@ -299,6 +314,7 @@ static void draw_limits(struct run *run)
     s->seal_entries = (uint64_t)(tiny ? world_between(w, 5, 100) : world_between(w, 50, 500));
     s->segment_bytes = (uint64_t)(world_chance(w, 300) ? world_between(w, 1024, 4096) : SIM_SEGMENT_BYTES);
     s->space_low_bytes = (uint64_t)(world_chance(w, 500) ? world_between(w, 0, 4 * (int64_t)s->segment_bytes) : 0);
+    bounds_draw(w, &s->bounds);
     run->history.lengths = world_chance(w, 300) ? (unsigned)world_between(w, 1, 4) : SIM_VALUE_BYTES_MAX - 8;
     for (unsigned i = 0; i < s->count; i++) {
         s->members[i].snapshot_count = (uint64_t)world_between(w, 1, world_chance(w, 200) ? 200 : 40);

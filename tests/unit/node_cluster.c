@@ -178,6 +178,7 @@ void node_cluster_start(struct node_cluster *c, unsigned number)
                              .random_seed = rng_next(&c->rng),
                              .message_bytes_max = 4096,
                              .inflight_messages_max = 8,
+                             .bounds = NODE_BOUNDS,
                              .now_ns = c->now_ns,
                              .limits = {.txn_ops_max = 128},
                              .learners_max = 1,

@@ -101,6 +101,7 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .space_floor_bytes = SPACE_FLOOR_BYTES,
                              .space_low_bytes = space_low_bytes,
                              .inflight_messages_max = 8,
+                             .bounds = NODE_BOUNDS,
                              .random_seed = 9,
                              .force_new_cluster = force_new_cluster,
                              .corrupt_check_ns = corrupt_check_ns,

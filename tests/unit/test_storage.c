@@ -243,7 +243,7 @@ static void who_is_forced_to_go_on_alone_lives_with_a_bad_record(void **state)
 /* What is decreed is in force with the first round: that it is alone is on disk before. */
 static void who_goes_on_alone_has_that_on_disk_before(void **state)
 {
-    struct node_options o = {.cluster_id = 7, .member_id = 1, .tick_ns = 1, .election_ticks = 10, .inflight_messages_max = 1, .force_new_cluster = true};
+    struct node_options o = {.cluster_id = 7, .member_id = 1, .tick_ns = 1, .election_ticks = 10, .inflight_messages_max = 1, .bounds = NODE_BOUNDS, .force_new_cluster = true};
     struct node *node = NULL;
     struct raft_status st;
     struct fixture f;

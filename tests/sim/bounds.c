@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nobody counts here what the core or the node counted. */
+#include "tests/sim/bounds.h"
+
+#include "common/limits.h"
+#include "raftd/node/internal.h"
+#include "tests/sim/history.h"
+#include "tests/sim/member.h"
+
+void bounds_draw(struct world *w, struct node_bounds *ret_bounds)
+{
+    /* Each by itself: one that is reached first hides those behind it. */
+    *ret_bounds = NODE_BOUNDS;
+    if (world_chance(w, 300))
+        ret_bounds->inflight_bytes_max = (size_t)world_between(w, 100, 4000);
+    if (world_chance(w, 300))
+        ret_bounds->uncommitted_bytes_max = (size_t)world_between(w, 100, 2000);
+    if (world_chance(w, 300))
+        ret_bounds->unstored_bytes_max = (size_t)world_between(w, 50, 500);
+    if (world_chance(w, 300))
+        ret_bounds->apply_lag_max = (uint64_t)world_between(w, 0, 20);
+    if (world_chance(w, 300))
+        ret_bounds->pending_max = (unsigned)world_between(w, 1, 6);
+}
+
+static size_t greater(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* ---- a core ---- */
+
+/* Of the entries behind `index`; *ret_largest: of one. */
+static size_t bytes_behind(const struct raft_log *l, raft_index index, size_t *ret_largest)
+{
+    size_t sum = 0;
+
+    *ret_largest = 0;
+    for (raft_index i = index + 1; i <= raft_log_last(l); i++) {
+        const struct raft_entry *e = *raft_log_slot(l, i);
+        size_t bytes = e->len ? raft_entry_bytes(e) : 0; /* a new leader's own entry comes whatever is there */
+        sum += bytes;
+        *ret_largest = greater(*ret_largest, bytes);
+    }
+    return sum;
+}
+
+size_t bounds_uncommitted(const struct raft *core)
+{
+    size_t largest;
+
+    return bytes_behind(&core->log, core->log.commit, &largest);
+}
+
+/* A batch is let through if nothing else is under way: of a message's worth, with one entry more at most. */
+static void check_uncommitted(const struct raft *core, size_t uncommitted)
+{
+    const struct raft_options *o = &core->options;
+    size_t largest, sum = bytes_behind(&core->log, core->log.commit, &largest);
+    size_t batch = o->message_bytes_max + largest;
+
+    SIM_CHECK(sum <= greater(greater(o->uncommitted_bytes_max, uncommitted), batch),
+              "bounded memory: leader %llu has %zu bytes that are not committed, not %zu", (unsigned long long)o->id, sum,
+              o->uncommitted_bytes_max);
+}
+
+static void check_inflight(const struct raft *core, raft_id to, const struct progress *p)
+{
+    const struct raft_options *o = &core->options;
+    size_t sum = 0;
+
+    SIM_CHECK(p->inflight_count <= o->inflight_messages_max, "bounded memory: %u appends to %llu have no answer, not %u", p->inflight_count,
+              (unsigned long long)to, o->inflight_messages_max);
+    for (unsigned i = 0; i + 1 < p->inflight_count; i++)
+        sum += p->inflight[(p->inflight_from + i) % o->inflight_messages_max].bytes;
+    SIM_CHECK(!sum || sum < o->inflight_bytes_max, "bounded memory: %zu bytes and an append to %llu have no answer, not %zu", sum,
+              (unsigned long long)to, o->inflight_bytes_max);
+}
+
+void bounds_check_core(const struct raft *core, size_t uncommitted)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < core->kept_count; i++)
+        kept += raft_entry_bytes(core->kept[i]);
+    SIM_CHECK(kept <= core->options.uncommitted_bytes_max, "bounded memory: %llu keeps proposals of %zu bytes for the next leader, not %zu",
+              (unsigned long long)core->options.id, kept, core->options.uncommitted_bytes_max);
+    if (core->role != RAFT_LEADER)
+        return;
+    check_uncommitted(core, uncommitted);
+    for (unsigned i = 0; i < core->members.count; i++)
+        if (core->members.ids[i] != core->options.id)
+            check_inflight(core, core->members.ids[i], &core->progress[i]);
+}
+
+/* ---- a member ---- */
+
+/* What is kept for others. */
+static void check_window(const struct sim_member *m)
+{
+    const struct raft_log *l = &m->node->raft->log;
+    size_t bytes = 0;
+
+    if (l->bytes <= m->shared->window_bytes_max)
+        return;
+    for (raft_index i = l->snapshot_index + 1; i <= l->applied; i++)
+        bytes += (*raft_log_slot(l, i))->len;
+    SIM_CHECK(bytes <= m->shared->window_bytes_max, "bounded memory: member %u keeps %zu bytes of applied entries, not %zu", m->number,
+              bytes, m->shared->window_bytes_max);
+}
+
+/* At the boundary an append may come; or, of a leader, what clients had queued before. */
+static void check_unstored(const struct sim_member *m)
+{
+    const struct node_bounds *bounds = &m->node->options.bounds;
+    const struct raft_log *l = &m->node->raft->log;
+    size_t largest, sum = bytes_behind(l, l->stored, &largest);
+    size_t more = m->shared->message_bytes_max + 2 * largest + (m->node->raft->led ? bounds->uncommitted_bytes_max : 0);
+
+    SIM_CHECK(sum <= bounds->unstored_bytes_max + more, "bounded memory: %zu bytes wait for the disk of member %u, not %zu", sum, m->number,
+              bounds->unstored_bytes_max);
+}
+
+void bounds_check_member(const struct sim_member *m)
+{
+    check_window(m);
+    check_unstored(m);
+    SIM_CHECK(m->node->waiting <= m->node->options.bounds.pending_max + TRANSFER_REQUESTS_MAX, "bounded memory: member %u waits for %u requests, not %u", m->number,
+              (unsigned)m->node->waiting, m->node->options.bounds.pending_max);
+}
