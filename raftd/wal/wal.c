@@ -250,8 +250,12 @@ static enum status check_promise(struct wal *w, struct error *ret_error)
     enum status st =
         wal_promise_read(w->options.disk, w->options.cluster_id, w->options.member_id, &w->promise, ret_error);
 
+    /* It comes right after the first segment, before anything is written there. */
+    if (st == ST_NOT_FOUND && ((!hard->term && !w->state.begin_index) || PLANTED(promise_may_be_missing)))
+        return ST_OK;
     if (st == ST_NOT_FOUND)
-        return ST_OK; /* a log that begins now, or one of before there were promises */
+        return error_set(ret_error, ST_CORRUPT, "wal/%s: missing beside a log of term %" PRIu64 ": nothing tells whether that is whole", PROMISE_NAME,
+                         hard->term);
     if (st != ST_OK)
         return st;
     if (!w->state.segment_count)

@@ -19,6 +19,7 @@
 #include "tests/sim/member.h"
 
 #define FILES_MAX 256
+#define LOST_PROMISE_NAME "promise.lost"
 #define PLACES_MAX 10 /* looked at, for one that matters */
 
 /* ---- what it is ---- */
@@ -150,6 +151,33 @@ static bool damage_log(struct sim_member *m, struct damage_patch *p)
     return true;
 }
 
+static void rename_promise(struct sim_member *m, const char *from, const char *to)
+{
+    const struct disk_ops *ops = m->disk->ops;
+
+    SIM_CHECK(ops->rename(m->disk, from, to) == 0 && ops->sync_dir(m->disk) == 0, "member %u has no file %s", m->number, from);
+}
+
+/* The name is gone, of what the log beside it is held against. */
+static bool lose_promise(struct sim_member *m, struct damage_patch *p)
+{
+    struct wal_state s = {0};
+    struct error error;
+    bool begun;
+
+    if (m->up || m->damage.promise_is_lost || wal_read(m->disk, SIM_CLUSTER_ID, m->number + 1, &s, &error) != ST_OK)
+        return false;
+    begun = s.hard.term || s.begin_index;
+    wal_state_fini(&s);
+    if (!begun)
+        return false;
+    rename_promise(m, PROMISE_NAME, LOST_PROMISE_NAME);
+    p->in_log = p->is_lost = true;
+    snprintf(p->name, sizeof p->name, "%s", PROMISE_NAME);
+    m->damage.log = m->damage.needs_operator = m->damage.promise_is_lost = true;
+    return true;
+}
+
 /* ---- files ---- */
 
 static struct files {
@@ -244,7 +272,7 @@ bool damage_member(struct sim_member *m)
     if (d->count == DAMAGE_PATCHES_MAX)
         return false;
     *p = (struct damage_patch){0};
-    if (!(world_chance(m->shared->world, 500) ? damage_log(m, p) : damage_file(m, p)))
+    if (world_chance(m->shared->world, 30) ? !lose_promise(m, p) : world_chance(m->shared->world, 500) ? !damage_log(m, p) : !damage_file(m, p))
         return false;
     d->count++;
     d->is_open = true;
@@ -262,7 +290,9 @@ static void undo(struct sim_member *m, struct damage_patch *p)
     uint8_t *bytes = now;
     size_t size = p->offset + p->len;
 
-    if (p->in_log) {
+    if (p->is_lost) {
+        rename_promise(m, LOST_PROMISE_NAME, PROMISE_NAME);
+    } else if (p->in_log) {
         bytes = memory_disk_bytes(m->disk, p->name, &size);
         if (bytes && size >= p->offset + p->len && memcmp(bytes + p->offset, p->after, p->len) == 0)
             memory_disk_damage(m->disk, p->name, p->offset, p->before, p->len);
@@ -278,7 +308,15 @@ void damage_undo(struct sim_member *m)
     sim_trace(m->shared, "%u gets back what was damaged", m->number);
     while (d->count)
         undo(m, &d->patches[--d->count]);
-    d->needs_operator = d->log = d->log_is_broken = false;
+    d->needs_operator = d->log = d->log_is_broken = d->promise_is_lost = false;
+}
+
+bool damage_leaves_promise(const struct sim_member *m)
+{
+    struct promise p;
+    struct error error;
+
+    return wal_promise_read(m->disk, SIM_CLUSTER_ID, m->number + 1, &p, &error) == ST_OK;
 }
 
 void damage_forget_log(struct sim_member *m)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bytes of a member's files that are not what was written: bits that flipped, garbage, sectors that were lost; in any segment of its log,
- * its promise, any file of its stores, and the small files beside them. A member of three or more finds it and heals (raftd/storage.h);
+ * its promise (or all of that), any file of its stores, and the small files beside them. A member of three or more finds it and heals (raftd/storage.h);
  * where that cannot be, it refuses to start, and the operator puts back what was there: damage_undo.
  *
  * What cannot be told from a torn write is not damaged: the last group of the log, where no later record proves that it was durable
@@ -27,6 +27,7 @@ struct damage_patch {
     uint64_t offset;
     size_t len;
     uint8_t before[DAMAGE_BYTES_MAX], after[DAMAGE_BYTES_MAX];
+    bool is_lost; /* the whole file: its name is another */
 };
 
 struct damage {
@@ -36,6 +37,7 @@ struct damage {
     bool needs_operator;  /* something without which no member starts: who it is, what it promised */
     bool log;             /* the log may be damaged, and nobody has read it since */
     bool log_is_broken;   /* and is: the next start must find it */
+    bool promise_is_lost; /* the file is: no start may go without it */
     uint64_t life;        /* in which the last one came */
     raft_index committed; /* by then: what it must have again */
 };
@@ -44,6 +46,8 @@ struct damage {
 bool damage_member(struct sim_member *m);
 /* As it was before, as far as the files are still there. */
 void damage_undo(struct sim_member *m);
+/* Without it no log is given up. */
+bool damage_leaves_promise(const struct sim_member *m);
 /* A start has read all of the log: what is still there of damage in it is none, and is written over. */
 void damage_forget_log(struct sim_member *m);
 /* Something was damaged, and it is not known to be healed. */

@@ -572,6 +572,7 @@ static enum status open_member(struct sim_member *m, struct error *ret_error)
 /* A log that is broken is never gone on with, and one that is whole never given up. */
 static void check_log(struct sim_member *m)
 {
+    SIM_CHECK(!m->damage.promise_is_lost, "damage: member %u starts without what it promised", m->number);
     SIM_CHECK(!m->damage.log_is_broken || m->log_is_new, "damage: member %u goes on with a log that is broken", m->number);
     damage_forget_log(m);
     if (!m->log_is_new)
@@ -590,7 +591,7 @@ static void on_refusal(struct sim_member *m, const struct error *error)
         close_files(m);
         return;
     }
-    if (m->log_is_new) /* given up before the start found what refused it */
+    if (m->log_is_new && damage_leaves_promise(m)) /* given up before the start found what refused it */
         core_rules_on_lost_log(&m->shared->rules.core, m->number);
     SIM_CHECK(m->damage.count && (m->damage.needs_operator || !storage_can_heal(&m->files)), "member %u does not start: %s", m->number,
               error->text);

@@ -527,6 +527,34 @@ static void a_log_that_lost_a_vote_is_refused(void **state)
     fixture_fini(&fx);
 }
 
+/* Whether it lacks something, or what it may not do before it has caught up: that was in there. */
+static void a_log_without_its_promise_is_refused(void **state)
+{
+    struct fixture fx;
+
+    (void)state;
+    fill(&fx);
+    fixture_close(&fx);
+    memory_disk_remove(fx.disk, PROMISE_NAME);
+    assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_CORRUPT);
+    assert_non_null(strstr(fx.error.text, "wal/promise: missing"));
+    fixture_fini(&fx);
+}
+
+/* A crash came between the first segment and the promise: nothing was promised. */
+static void a_log_that_has_just_begun_needs_no_promise(void **state)
+{
+    struct fixture fx;
+
+    (void)state;
+    fixture_init(&fx, 4096);
+    fixture_start(&fx);
+    fixture_close(&fx);
+    memory_disk_remove(fx.disk, PROMISE_NAME);
+    assert_int_equal(fixture_open(&fx, TEST_CLUSTER, TEST_MEMBER), ST_OK);
+    fixture_fini(&fx);
+}
+
 /* In every crash of the change-over: there is a log, or it is damaged; and what is known of the lost one only grows. */
 static void a_new_log_knows_that_another_was_lost(void **state)
 {
@@ -584,6 +612,8 @@ int main(void)
         cmocka_unit_test(a_length_beyond_the_file_is_no_record),
         cmocka_unit_test(one_damage_leaves_a_promise_whole),
         cmocka_unit_test(a_log_that_lost_a_vote_is_refused),
+        cmocka_unit_test(a_log_without_its_promise_is_refused),
+        cmocka_unit_test(a_log_that_has_just_begun_needs_no_promise),
         cmocka_unit_test(a_new_log_knows_that_another_was_lost),
     };
 
