@@ -182,6 +182,27 @@ def test_it_comes_back_from_the_others(trio, name):
         values_are_right(node)
 
 
+@pytest.mark.parametrize("how", ["damaged", "gone"])
+def test_who_does_not_know_what_it_promised_does_not_start(trio, tmp_path, how):
+    victim = trio.followers()[0]
+    victim.kill9()
+    promise = member(victim) / "wal" / "promise"
+    before = promise.read_bytes()
+    if how == "gone":
+        promise.rename(tmp_path / "promise")
+    else:
+        promise.write_bytes(bytes(len(before)))
+    line = refused(victim.command(), tmp_path)
+    assert "wal/promise" in line, line
+    write(trio, 1000, 100)
+    if how == "gone":
+        (tmp_path / "promise").rename(promise)
+    promise.write_bytes(before)
+    victim.start()
+    members.wait_until(lambda: holds(victim, 1100), "replication")
+    assert "set aside" not in log_text(victim)
+
+
 def test_damaged_files_are_kept_but_not_for_ever(trio):
     victim = trio.followers()[0]
     for i in range(5):
