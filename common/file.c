@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
 bool file_write_all(int fd, const void *data, size_t len)
@@ -21,4 +22,15 @@ bool file_write_all(int fd, const void *data, size_t len)
         len -= (size_t)n;
     }
     return true;
+}
+
+struct dirent *file_next(DIR *dir)
+{
+    struct dirent *e;
+
+    do {
+        errno = 0;
+        e = readdir(dir);
+    } while (e && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0));
+    return e;
 }

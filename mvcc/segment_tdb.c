@@ -450,10 +450,11 @@ enum status segment_list(const char *dir, uint64_t **ret_sequences, size_t *ret_
     uint64_t *list = NULL;
     size_t count = 0, cap = 0;
     struct dirent *e;
+    enum status st;
 
     if (!d)
         return fail(ret_error, ST_IO, dir, "cannot be listed");
-    while ((e = readdir(d))) {
+    while ((e = file_next(d))) {
         size_t len = strlen(e->d_name);
         char path[MVCC_FILE_BYTES + 256], *end;
         uint64_t sequence = strtoull(e->d_name, &end, 16);
@@ -465,7 +466,12 @@ enum status segment_list(const char *dir, uint64_t **ret_sequences, size_t *ret_
             list[count++] = sequence;
         }
     }
+    st = errno ? fail(ret_error, ST_IO, dir, "cannot be listed") : ST_OK;
     closedir(d);
+    if (st != ST_OK) {
+        free(list);
+        return st;
+    }
     if (count)
         qsort(list, count, sizeof *list, compare_sequences);
     *ret_sequences = list;

@@ -127,7 +127,7 @@ static enum status visit_stores(struct store_dir *d, bool remove, bool *ret_firs
 
     if (!list)
         return io_error(ret_error, d, "cannot be listed");
-    while (st == ST_OK && (e = readdir(list))) {
+    while (st == ST_OK && (e = file_next(list))) {
         uint64_t generation = generation_of(e->d_name);
         char name[STORE_PATH_BYTES];
         if (generation == NO_STORE)
@@ -142,6 +142,8 @@ static enum status visit_stores(struct store_dir *d, bool remove, bool *ret_firs
         else if (generation != d->generation)
             st = mvcc_remove(name, ret_error);
     }
+    if (st == ST_OK && errno)
+        st = io_error(ret_error, d, "cannot be listed");
     closedir(list);
     return st;
 }
@@ -212,43 +214,48 @@ static uint64_t aside_of(const char *name)
     return *end || end == name + strlen(ASIDE) ? NO_STORE : number;
 }
 
-/* Oldest and newest number of the names that number_of knows; how many there are. */
-static unsigned count_names(const struct store_dir *d, uint64_t (*number_of)(const char *name), uint64_t *ret_oldest,
-                            uint64_t *ret_newest)
+/* Of names with a number. */
+struct numbered {
+    uint64_t oldest, newest;
+    unsigned count;
+};
+
+/* Those that number_of knows. */
+static enum status count_names(const struct store_dir *d, uint64_t (*number_of)(const char *name), struct numbered *ret_names,
+                               struct error *ret_error)
 {
     DIR *list = opendir(d->path);
-    unsigned count = 0;
     struct dirent *e;
+    enum status st;
 
-    *ret_oldest = NO_STORE;
-    *ret_newest = 0;
-    while (list && (e = readdir(list))) {
+    *ret_names = (struct numbered){.oldest = NO_STORE};
+    while (list && (e = file_next(list))) {
         uint64_t number = number_of(e->d_name);
         if (number == NO_STORE)
             continue;
-        count++;
-        *ret_oldest = number < *ret_oldest ? number : *ret_oldest;
-        *ret_newest = number > *ret_newest ? number : *ret_newest;
+        ret_names->count++;
+        ret_names->oldest = number < ret_names->oldest ? number : ret_names->oldest;
+        ret_names->newest = number > ret_names->newest ? number : ret_names->newest;
     }
+    st = !list || errno ? io_error(ret_error, d, "cannot be listed") : ST_OK;
     if (list)
         closedir(list);
-    return count;
+    return st;
 }
 
 /* The oldest store gets the next number of those aside, and the oldest of these makes room. */
 static enum status move_one(const struct store_dir *d, uint64_t generation, struct error *ret_error)
 {
     char from[STORE_PATH_BYTES], to[STORE_PATH_BYTES];
-    uint64_t oldest, newest;
-    unsigned count = count_names(d, aside_of, &oldest, &newest);
-    enum status st = ST_OK;
+    struct numbered aside;
+    enum status st = count_names(d, aside_of, &aside, ret_error);
 
-    if (count >= ASIDE_STORES_MAX) {
-        snprintf(to, sizeof to, "%s/" ASIDE "%" PRIu64, d->path, oldest);
+    if (st == ST_OK && aside.count >= ASIDE_STORES_MAX) {
+        snprintf(to, sizeof to, "%s/" ASIDE "%" PRIu64, d->path, aside.oldest);
         st = mvcc_remove(to, ret_error);
     }
     store_dir_name(d, generation, from);
-    snprintf(to, sizeof to, "%s/" ASIDE "%" PRIu64, d->path, newest + 1);
+    snprintf(to, sizeof to, "%s/" ASIDE "%" PRIu64, d->path, aside.newest + 1);
     if (st == ST_OK && rename(from, to) < 0)
         st = io_error(ret_error, d, "a damaged store cannot be set aside");
     return st;
@@ -256,16 +263,20 @@ static enum status move_one(const struct store_dir *d, uint64_t generation, stru
 
 enum status store_dir_set_aside(struct store_dir *d, const char *path, bool no_sync, struct error *ret_error)
 {
-    uint64_t oldest, newest, next = d->generation + 1;
+    uint64_t next = d->generation + 1;
+    struct numbered stores;
     char name[STORE_PATH_BYTES];
     enum status st = ST_OK;
 
     *d = (struct store_dir){.no_sync = no_sync};
     if (snprintf(d->path, sizeof d->path, "%s", path) >= (int)sizeof d->path)
         return error_set(ret_error, ST_BAD_ARGUMENT, "store: the path is too long");
-    while (st == ST_OK && count_names(d, generation_of, &oldest, &newest)) {
-        next = newest >= next ? newest + 1 : next;
-        st = move_one(d, oldest, ret_error);
+    st = count_names(d, generation_of, &stores, ret_error);
+    while (st == ST_OK && stores.count) {
+        next = stores.newest >= next ? stores.newest + 1 : next;
+        st = move_one(d, stores.oldest, ret_error);
+        if (st == ST_OK)
+            st = count_names(d, generation_of, &stores, ret_error);
     }
     d->generation = next;
     store_dir_name(d, next, name);

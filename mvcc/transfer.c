@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/codec.h"
+#include "common/file.h"
 #include "common/mem.h"
 #include "mvcc/internal.h"
 #include "mvcc/record.h"
@@ -109,10 +110,9 @@ enum status mvcc_remove(const char *dir, struct error *ret_error)
 
     if (!d && errno == ENOENT)
         return ST_OK;
-    while (ok && d && (e = readdir(d)))
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            ok = unlinkat(dirfd(d), e->d_name, 0) == 0;
-    if (!d || !ok || rmdir(dir) < 0)
+    while (ok && d && (e = file_next(d)))
+        ok = unlinkat(dirfd(d), e->d_name, 0) == 0;
+    if (!d || !ok || errno || rmdir(dir) < 0)
         ok = false;
     if (!ok)
         error_set(ret_error, ST_IO, "%s: cannot be removed: %s", dir, strerror(errno));

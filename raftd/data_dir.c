@@ -13,6 +13,7 @@
 
 #include "common/codec.h"
 #include "common/crc32c.h"
+#include "common/file.h"
 #include "common/rng.h"
 #include "raftd/small_file.h"
 
@@ -61,19 +62,32 @@ static enum status take_lock(struct data_dir *d, int dir_fd, const char *path, s
     return ST_OK;
 }
 
-/* Does anything stand there whose name begins so? */
-static bool has_entries(const char *path, const char *prefix)
+/* ST_NOT_FOUND: nothing stands there whose name begins so. */
+static enum status find_entry(const char *path, const char *prefix, struct error *ret_error)
 {
     DIR *dir = opendir(path);
     struct dirent *e;
     bool found = false;
+    enum status st = ST_NOT_FOUND;
 
-    if (!dir)
-        return false;
-    while (!found && (e = readdir(dir)))
+    if (!dir && errno == ENOENT)
+        return ST_NOT_FOUND;
+    while (dir && !found && (e = file_next(dir)))
         found = e->d_name[0] != '.' && strncmp(e->d_name, prefix, strlen(prefix)) == 0;
-    closedir(dir);
-    return found;
+    if (found)
+        st = ST_OK;
+    else if (!dir || errno)
+        st = dir_error(ret_error, ST_IO, path, "cannot be listed");
+    if (dir)
+        closedir(dir);
+    return st;
+}
+
+/* Is a file there that says something by that? */
+static enum status find_mark(const struct data_dir *d, const char *name, bool *ret_there, struct error *ret_error)
+{
+    *ret_there = faccessat(d->member_fd, name, F_OK, 0) == 0;
+    return *ret_there || errno == ENOENT ? ST_OK : dir_error(ret_error, ST_IO, name, "cannot be looked for");
 }
 
 static enum status identity_write(int dir_fd, const struct data_dir *d, struct error *ret_error)
@@ -163,10 +177,17 @@ static enum status identity_open(struct data_dir *d, uint64_t random_seed, struc
     enum status st = identity_read(d->member_fd, d, ret_error);
 
     d->is_new = st == ST_NOT_FOUND;
-    if (d->is_new && (has_entries(d->wal_path, "") || has_entries(d->member_path, "store")))
-        return error_set(ret_error, ST_CORRUPT, "member/identity: missing, but there is a log or a store beside it");
     if (st != ST_OK && !d->is_new)
         return st;
+    if (d->is_new) {
+        st = find_entry(d->wal_path, "", ret_error);
+        if (st == ST_NOT_FOUND)
+            st = find_entry(d->member_path, "store", ret_error);
+        if (st == ST_OK)
+            st = error_set(ret_error, ST_CORRUPT, "member/identity: missing, but there is a log or a store beside it");
+        if (st != ST_NOT_FOUND)
+            return st;
+    }
     if (d->incarnation)
         return ST_OK;
     d->incarnation = rng_next(&rng) | 1;
@@ -203,10 +224,10 @@ enum status data_dir_open(struct data_dir *d, const char *path, uint64_t random_
     }
     if (st == ST_OK && fsync(dir_fd) < 0)
         st = dir_error(ret_error, ST_IO, path, "cannot be synced");
-    if (st == ST_OK) {
-        d->has_log = faccessat(d->member_fd, "begun", F_OK, 0) == 0;
-        d->has_damage = faccessat(d->member_fd, "damaged", F_OK, 0) == 0;
-    }
+    if (st == ST_OK)
+        st = find_mark(d, "begun", &d->has_log, ret_error);
+    if (st == ST_OK)
+        st = find_mark(d, "damaged", &d->has_damage, ret_error);
     if (dir_fd >= 0)
         close(dir_fd);
     if (st != ST_OK)

@@ -3,7 +3,6 @@
  * us. */
 #include "raftd/wal/disk.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "common/mem.h"
 
 struct posix_disk {
@@ -105,7 +105,12 @@ static int posix_write(struct disk_file *f, uint64_t offset, const void *data, s
 
 static int posix_allocate(struct disk_file *f, uint64_t len)
 {
-    return -posix_fallocate(((struct posix_file *)f)->fd, 0, (off_t)len);
+    int error;
+
+    do
+        error = posix_fallocate(((struct posix_file *)f)->fd, 0, (off_t)len);
+    while (error == EINTR);
+    return -error;
 }
 
 static int posix_truncate(struct disk_file *f, uint64_t len)
@@ -160,18 +165,19 @@ static int posix_list(struct disk *d, void (*name_fn)(const char *name, void *ar
     int fd = openat(((struct posix_disk *)d)->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *e;
+    int error;
 
     if (!dir) {
-        int error = errno;
+        error = errno;
         if (fd >= 0)
             close(fd);
         return -error;
     }
-    while ((e = readdir(dir)))
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            name_fn(e->d_name, arg);
+    while ((e = file_next(dir)))
+        name_fn(e->d_name, arg);
+    error = errno;
     closedir(dir);
-    return 0;
+    return -error;
 }
 
 static void posix_free(struct disk *d)
