@@ -105,7 +105,7 @@ void raft_maybe_leave_joint(struct raft *r)
 
 bool raft_may_campaign(const struct raft *r)
 {
-    if (r->fitness != RAFT_FIT || raft_is_recovering(r))
+    if (r->fitness != RAFT_FIT || raft_is_recovering(r) || r->term == RAFT_NUMBER_MAX)
         return false;
     if (!raft_conf_is_voter(&r->conf, r->options.id) && !(PLANTED(learner_campaigns) && raft_slot(r, r->options.id) >= 0))
         return false;

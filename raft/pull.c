@@ -108,6 +108,8 @@ void raft_on_pull_response(struct raft *r, const struct raft_message *m)
      * What we said that we hold must not be missed by the leader of this term, should there be one: it has to hear of a
      * later term from us, and begin anew.
      */
+    if (replaces_entries(r, m) && r->term == RAFT_NUMBER_MAX)
+        return;
     if (replaces_entries(r, m) && !PLANTED(pull_without_new_term))
         raft_become_follower(r, r->term + 1, 0);
     if (!raft_merge_entries(r, m))

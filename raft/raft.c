@@ -184,20 +184,20 @@ static bool has_indexes(const struct raft_message *m)
            (m->hint_index <= RAFT_NUMBER_MAX || m->type == RAFT_MSG_PROPOSE);
 }
 
-static bool is_message(const struct raft_message *m)
+static bool is_message(const struct raft *r, const struct raft_message *m)
 {
     bool known = m->type == RAFT_MSG_PULL || m->type == RAFT_MSG_PULL_RESPONSE ||
                  (m->type >= RAFT_MSG_PROPOSE && m->type <= RAFT_MSG_HEARTBEAT_RESPONSE) ||
                  (m->type >= RAFT_MSG_TRANSFER_LEADER && m->type <= RAFT_MSG_PRE_VOTE_RESPONSE);
 
-    return known && m->term <= RAFT_NUMBER_MAX && m->log_term <= RAFT_NUMBER_MAX && has_indexes(m);
+    return known && m->term <= RAFT_NUMBER_MAX && (m->term <= r->term || m->term - r->term <= RAFT_TERM_LEAP_MAX) && m->log_term <= RAFT_NUMBER_MAX && has_indexes(m);
 }
 
 enum status raft_step(struct raft *r, const struct raft_message *m)
 {
     INVARIANT(!r->in_ready);
     /* From members we do not know (yet) too: our configuration may be the older one. Thesis 4.1 */
-    if (!is_message(m) || !m->from || m->from == r->options.id || m->to != r->options.id)
+    if (!is_message(r, m) || !m->from || m->from == r->options.id || m->to != r->options.id)
         return ST_OK;
     if (m->type == RAFT_MSG_PROPOSE || m->type == RAFT_MSG_READ_INDEX || m->type == RAFT_MSG_TRANSFER_LEADER)
         return on_request(r, m);

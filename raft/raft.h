@@ -54,6 +54,8 @@ struct raft_entry {
 #define RAFT_ENTRY_OVERHEAD_BYTES 32u
 /* No election ever gets there: a message that names a later term, or an index beyond, makes no sense. */
 #define RAFT_NUMBER_MAX (UINT64_MAX >> 1)
+/* A term that is further ahead of the own one than elections could ever have got it is of no member. */
+#define RAFT_TERM_LEAP_MAX (1ull << 40)
 
 /* One reference for the caller, who fills data before proposing. */
 struct raft_entry *raft_entry_new(enum raft_entry_type type, uint32_t len);
@@ -317,7 +319,7 @@ struct raft_progress {
 };
 enum status raft_get_progress(const struct raft *r, raft_id id, struct raft_progress *ret_progress);
 
-/* The lowest index that every member is known to hold: on a leader from its progress, on followers as it last said. */
+/* The lowest index that every member is known to hold: on a leader from its progress, on followers the most that one ever said. */
 raft_index raft_match_min(const struct raft *r);
 /* The same of the members that appends are streamed to now: what they lack is about to be sent. UINT64_MAX: there is none. */
 raft_index raft_match_min_streaming(const struct raft *r);

@@ -179,6 +179,10 @@ static enum status restore_raft(struct node *n, const struct mvcc_checkpoint *ch
     st = wal_replay(n->options.wal, o.snapshot_index, &o.hard, &entries, &count, ret_error);
     if (st != ST_OK)
         return st;
+    if (o.hard.term > RAFT_NUMBER_MAX) {
+        drop_entries(entries, &count);
+        return error_set(ret_error, ST_CORRUPT, "log: no member comes to term %llu", (unsigned long long)o.hard.term);
+    }
     o.entries = entries;
     o.entry_count = count;
     if (!log_reaches(&o, checkpoint)) {

@@ -520,9 +520,31 @@ static void no_order_of_changes_and_crashes_is_unsafe(void **state)
     assert_true(churned > 3000);
 }
 
+/* However it came there: there is no term behind it. */
+static void in_the_last_term_nobody_campaigns(void **state)
+{
+    struct raft_options o = {.id = 1,
+                             .conf = {.voters = {1}, .voter_count = 1},
+                             .election_ticks = 10,
+                             .heartbeat_ticks = 1,
+                             .inflight_messages_max = 1,
+                             .hard = {.term = RAFT_NUMBER_MAX}};
+    struct raft *r = raft_new(&o);
+    struct raft_status st;
+
+    (void)state;
+    raft_campaign(r);
+    for (unsigned i = 0; i < 50; i++)
+        raft_tick(r);
+    raft_get_status(r, &st);
+    assert_true(st.hard.term == RAFT_NUMBER_MAX && st.role == RAFT_FOLLOWER);
+    raft_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_the_last_term_nobody_campaigns),
         cmocka_unit_test(a_cluster_grows_from_one_member_and_survives_its_founder),
         cmocka_unit_test(a_change_is_refused_while_another_is_not_applied),
         cmocka_unit_test(a_new_leader_changes_nothing_before_it_committed_in_its_term),
