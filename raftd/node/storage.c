@@ -45,14 +45,28 @@ void storage_append(struct node *n, const struct raft_ready *rd)
     n->unstored_bytes += b->bytes;
 }
 
+/* The later of two answers says all that the earlier one did. A leader asks a member whose disk stalls at each heartbeat. */
+static bool says_more(const struct held_message *h, uint64_t ticket, const struct raft_message *m)
+{
+    const struct raft_message *held = &h->message;
+
+    return m->type == RAFT_MSG_APPEND_RESPONSE && held->type == m->type && held->to == m->to && held->term == m->term && !held->reject &&
+           !m->reject && h->ticket == ticket && m->index >= held->index;
+}
+
 void storage_hold(struct node *n, const struct raft_message *m)
 {
+    uint64_t ticket = n->last_ticket - (PLANTED(held_for_earlier_ticket) && n->last_ticket ? 1 : 0);
     struct held_message *h;
 
     INVARIANT(m->entry_count == 0);
+    if (n->held_from < n->held_to && says_more(&n->held[n->held_to - 1], ticket, m)) {
+        n->held[n->held_to - 1].message = *m;
+        return;
+    }
     n->held = queue_room(n->held, &n->held_from, &n->held_to, &n->held_cap, sizeof *n->held);
     h = &n->held[n->held_to++];
-    h->ticket = n->last_ticket - (PLANTED(held_for_earlier_ticket) && n->last_ticket ? 1 : 0);
+    h->ticket = ticket;
     h->message = *m;
 }
 

@@ -460,6 +460,30 @@ static void no_more_waits_for_the_disk_than_may(void **state)
     close_node();
 }
 
+/* A leader asks at each heartbeat, and none of the answers may go: the last one says it all. */
+static void answers_that_wait_for_a_disk_are_not_one_for_each_question(void **state)
+{
+    struct raft_entry *e = raft_entry_new(RAFT_ENTRY_NORMAL, 0);
+    struct raft_message m = {.type = RAFT_MSG_APPEND, .from = 2, .to = 1, .term = 5, .entries = &e, .entry_count = 1};
+
+    (void)state;
+    open_node(3, UINT64_MAX, true);
+    e->index = 1;
+    e->term = 5;
+    node_step(node, &m);
+    node_run(node);
+    m = (struct raft_message){.type = RAFT_MSG_APPEND, .from = 2, .to = 1, .term = 5, .index = 1, .log_term = 5};
+    for (unsigned i = 0; i < 1000; i++) {
+        node_step(node, &m);
+        node_run(node);
+    }
+    assert_int_equal(sent_of(RAFT_MSG_APPEND_RESPONSE), 0);
+    disk_works();
+    assert_in_range(sent_of(RAFT_MSG_APPEND_RESPONSE), 1, 3);
+    raft_entry_unref(e);
+    close_node();
+}
+
 /* ---- back-pressure ---- */
 
 static void too_far_ahead_of_what_is_applied_no_more_is_taken(void **state)
@@ -633,6 +657,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_leader_without_others_who_could_waits_for_its_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_process_that_was_paused_takes_its_disk_for_no_worse, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_waits_for_the_disk_than_may, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(answers_that_wait_for_a_disk_are_not_one_for_each_question, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_far_ahead_of_what_is_applied_no_more_is_taken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_requests_wait_than_may, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_bytes_wait_for_a_leader_than_may, set_up, tear_down),
