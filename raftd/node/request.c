@@ -197,11 +197,11 @@ static enum status send_some_writes(struct node *n)
 
     TAILQ_FOREACH(r, &n->proposing, link)
     {
-        if (count && bytes + r->entry->len > n->options.message_bytes_max)
+        if (count && bytes + r->entry->len + RAFT_ENTRY_OVERHEAD_BYTES > n->options.message_bytes_max)
             break; /* a forwarded batch travels in one frame */
         n->batch = mem_grow(n->batch, &n->batch_cap, count + 1, sizeof *n->batch);
         n->batch[count++] = r->entry;
-        bytes += r->entry->len;
+        bytes += r->entry->len + RAFT_ENTRY_OVERHEAD_BYTES;
     }
     st = raft_propose(n->raft, n->batch, count);
     for (; st == ST_OK && count; count--) {
