@@ -75,14 +75,17 @@ static enum status renew_log(struct storage *s, const struct error *why, struct 
 {
     struct mvcc_checkpoint checkpoint;
     struct error cause = *why;
+    enum status st;
 
     wal_close(s->wal);
     s->wal = NULL;
     if (!storage_can_heal(s))
         return error_set(ret_error, ST_CORRUPT, "%s", cause.text);
     mvcc_get_checkpoint(s->store, &checkpoint);
-    s->tell_fn(s->arg, LOG_ERROR, "the log is damaged, set aside; no votes until the leader has sent what it held", cause.text);
-    return wal_open_anew(&s->wal_options, checkpoint.applied_index, checkpoint.applied_term, &s->wal, ret_error);
+    st = wal_open_anew(&s->wal_options, checkpoint.applied_index, checkpoint.applied_term, &s->wal, ret_error);
+    if (st == ST_OK)
+        s->tell_fn(s->arg, LOG_ERROR, "the log is damaged, set aside; no votes until the leader has sent what it held", cause.text);
+    return st;
 }
 
 /*
@@ -94,14 +97,15 @@ static enum status renew_both(struct storage *s, const struct error *why, struct
     const struct mvcc_checkpoint empty = {0};
     enum status st = ST_OK;
 
-    s->tell_fn(s->arg, LOG_ERROR,
-               s->dir->has_log ? "the store is damaged, set aside with the log; no votes until the leader has sent what they held"
-                               : "the store is damaged, set aside; nothing was promised yet",
-               why->text);
     if (s->dir->has_log)
         st = wal_open_anew(&s->wal_options, 0, 0, &s->wal, ret_error);
     if (st == ST_OK)
         st = store_dir_set_aside(&s->store_dir, s->dir->member_path, s->store_options.no_sync, ret_error);
+    if (st == ST_OK)
+        s->tell_fn(s->arg, LOG_ERROR,
+                   s->dir->has_log ? "the store is damaged, set aside with the log; no votes until the leader has sent what they held"
+                                   : "the store is damaged, set aside; nothing was promised yet",
+                   why->text);
     if (st == ST_OK)
         st = data_dir_forget_damage(s->dir, ret_error);
     if (st == ST_OK)

@@ -311,12 +311,12 @@ void damage_undo(struct sim_member *m)
     d->needs_operator = d->log = d->log_is_broken = d->promise_is_lost = false;
 }
 
-bool damage_leaves_promise(const struct sim_member *m)
+raft_term damage_lost_term(const struct sim_member *m)
 {
     struct promise p;
     struct error error;
 
-    return wal_promise_read(m->disk, SIM_CLUSTER_ID, m->number + 1, &p, &error) == ST_OK;
+    return wal_promise_read(m->disk, SIM_CLUSTER_ID, m->number + 1, &p, &error) == ST_OK ? p.lost_term : 0;
 }
 
 void damage_forget_log(struct sim_member *m)

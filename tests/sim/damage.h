@@ -46,8 +46,8 @@ struct damage {
 bool damage_member(struct sim_member *m);
 /* As it was before, as far as the files are still there. */
 void damage_undo(struct sim_member *m);
-/* Without it no log is given up. */
-bool damage_leaves_promise(const struct sim_member *m);
+/* What it forgot of what it promised, as its disk says: a log that was given up makes that more. 0: nothing, or nobody knows. */
+raft_term damage_lost_term(const struct sim_member *m);
 /* A start has read all of the log: what is still there of damage in it is none, and is written over. */
 void damage_forget_log(struct sim_member *m);
 /* Something was damaged, and it is not known to be healed. */

@@ -560,6 +560,7 @@ static enum status open_member(struct sim_member *m, struct error *ret_error)
     enum status st;
 
     m->log_is_new = false;
+    m->lost_before = damage_lost_term(m);
     st = open_files(m, ret_error);
     if (st == ST_OK)
         st = open_node(m, ret_error);
@@ -591,7 +592,7 @@ static void on_refusal(struct sim_member *m, const struct error *error)
         close_files(m);
         return;
     }
-    if (m->log_is_new && damage_leaves_promise(m)) /* given up before the start found what refused it */
+    if (damage_lost_term(m) > m->lost_before) /* given up before the start found what refused it */
         core_rules_on_lost_log(&m->shared->rules.core, m->number);
     SIM_CHECK(m->damage.count && (m->damage.needs_operator || !storage_can_heal(&m->files)), "member %u does not start: %s", m->number,
               error->text);

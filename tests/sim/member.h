@@ -70,6 +70,7 @@ struct sim_member {
     int store_error; /* of what it writes to its store next; the process ends by that */
     struct damage damage;
     bool log_is_new; /* of this life: the one before was given up */
+    raft_term lost_before; /* this start */
     /* of this life, for the rules */
     raft_index checkpoint; /* of its store, durable */
     mvcc_rev checked_revision;
