@@ -18,20 +18,12 @@
 
 /* ---- the rules ---- */
 
-static bool has_url(const struct member *m, const char *url)
-{
-    for (unsigned i = 0; i < m->peer_url_count; i++)
-        if (strcmp(m->peer_urls[i], url) == 0)
-            return true;
-    return false;
-}
-
 static bool has_same_urls(const struct member *a, const struct member *b)
 {
     if (a->peer_url_count != b->peer_url_count)
         return false;
     for (unsigned i = 0; i < a->peer_url_count; i++)
-        if (!has_url(b, a->peer_urls[i]))
+        if (!member_has_url(b, a->peer_urls[i]))
             return false;
     return true;
 }

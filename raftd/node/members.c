@@ -253,6 +253,14 @@ unsigned members_voters(const struct raft_conf *conf)
     return raft_conf_is_joint(conf) && conf->outgoing_count < conf->voter_count ? conf->outgoing_count : conf->voter_count;
 }
 
+bool member_has_url(const struct member *m, const char *url)
+{
+    for (unsigned i = 0; i < m->peer_url_count; i++)
+        if (strcmp(m->peer_urls[i], url) == 0)
+            return true;
+    return false;
+}
+
 bool member_texts_fit(const char *name, char *const *urls, size_t count)
 {
     bool fit = strlen(name) <= MEMBER_NAME_BYTES_MAX && count <= MEMBER_URLS_MAX;

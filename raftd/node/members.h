@@ -77,6 +77,8 @@ bool members_may_lead(const struct members *m, uint64_t id);
 unsigned members_voters(const struct raft_conf *conf);
 /* Is it true of a quorum of the voters; of a joint configuration, of both halves? */
 bool members_is_quorum(const struct raft_conf *conf, bool (*is_true_fn)(const void *arg, uint64_t id), const void *arg);
+/* Of those for peers. */
+bool member_has_url(const struct member *m, const char *url);
 /* What a member says of itself is not too long. */
 bool member_texts_fit(const char *name, char *const *urls, size_t count);
 

@@ -93,20 +93,12 @@ bool membership_is_leave(const struct raft_entry *entry, struct raft_conf_change
 
 /* ---- the rules of what is applied ---- */
 
-static bool has_url(const struct member *m, const char *url)
-{
-    for (unsigned i = 0; i < m->peer_url_count; i++)
-        if (strcmp(m->peer_urls[i], url) == 0)
-            return true;
-    return false;
-}
-
 /* Does somebody else have one of these? */
 static bool urls_are_taken(const struct members *m, const struct member_change *c)
 {
     for (unsigned i = 0; i < m->count; i++)
         for (unsigned k = 0; m->list[i].id != c->id && k < c->peer_url_count; k++)
-            if (has_url(&m->list[i], c->peer_urls[k]))
+            if (member_has_url(&m->list[i], c->peer_urls[k]))
                 return true;
     return false;
 }

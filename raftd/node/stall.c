@@ -9,25 +9,18 @@
 #include "common/planted.h"
 #include "raftd/node/internal.h"
 
-/* Could the others elect one of them? Else this member goes on waiting for its disk: so would they. */
-static bool others_are_a_quorum(const struct node *n, const raft_id *voters, unsigned count)
+static bool is_other_and_active(const void *arg, uint64_t id)
 {
-    unsigned there = 0;
+    const struct node *n = arg;
+    struct raft_progress p;
 
-    for (unsigned i = 0; i < count; i++) {
-        struct raft_progress p;
-        if (voters[i] != n->options.member_id && raft_get_progress(n->raft, voters[i], &p) == ST_OK && p.active)
-            there++;
-    }
-    return there > count / 2;
+    return id != n->options.member_id && raft_get_progress(n->raft, id, &p) == ST_OK && p.active;
 }
 
+/* Could the others elect one of them? Else this member goes on waiting for its disk: so would they. */
 static bool others_can_lead(const struct node *n)
 {
-    const struct raft_conf *conf = raft_get_conf(n->raft);
-
-    return others_are_a_quorum(n, conf->voters, conf->voter_count) &&
-           (!conf->outgoing_count || others_are_a_quorum(n, conf->outgoing, conf->outgoing_count));
+    return members_is_quorum(raft_get_conf(n->raft), is_other_and_active, n);
 }
 
 static void give_up_leadership(struct node *n)
