@@ -515,6 +515,8 @@ void core_rules_on_run(struct core_rules *r, unsigned number)
     check_conf_entries(w);
     check_promises(w);
     bounds_check_core(w->core, w->inherited > r->batch_bytes_max ? w->inherited : r->batch_bytes_max);
+    if (w->inherited > bounds_uncommitted(w->core)) /* what went of it does not come again */
+        w->inherited = bounds_uncommitted(w->core);
 }
 
 void core_rules_on_send(struct core_rules *r, unsigned number, const struct raft_message *m)

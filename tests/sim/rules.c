@@ -192,7 +192,7 @@ static void check_stall(struct sim_member *m)
 
     if (count_stalled(m) <= 2 * core->options.election_ticks || core->role != RAFT_LEADER)
         return;
-    for (unsigned i = 0; i < core->members.count; i++)
+    for (unsigned i = 0; i < core->members.count; i++) /* who answers: one that only asks for votes does not hear us, and needs no leave */
         there[core->members.ids[i] - 1] = core->members.ids[i] != core->options.id && core->progress[i].active;
     SIM_CHECK(!core_rules_is_quorum(&core->conf, there), "stalls: the disk of member %u does nothing for %u ticks, and it leads on", m->number,
               m->stalled_ticks);
