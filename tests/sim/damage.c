@@ -336,6 +336,14 @@ bool damage_is_open(const struct sim_member *m)
     return m->damage.is_open;
 }
 
+/* Also if the power went now: what it has again may not be on its disk yet. */
+static bool is_recovering(const struct sim_member *m)
+{
+    const struct raft *core = m->node->raft;
+
+    return raft_is_recovering(core) || (core->options.lost_term && raft_log_term(&core->log, core->log.stored) <= core->options.lost_term);
+}
+
 void damage_look(struct sim_member *m)
 {
     const struct damage *d = &m->damage;
@@ -343,7 +351,7 @@ void damage_look(struct sim_member *m)
 
     if (!d->is_open || !m->up || m->life == d->life || mvcc_is_damaged(m->store))
         return;
-    if (member_is_in(m) && (raft_is_recovering(m->node->raft) || mvcc_applied_index(m->store) < d->committed))
+    if (member_is_in(m) && (is_recovering(m) || mvcc_applied_index(m->store) < d->committed))
         return;
     if (mvcc_hash(m->store, 0, &hash) != ST_OK)
         return; /* it knows now, and acts on it with its next tick */
