@@ -108,10 +108,11 @@ void raft_on_pull_response(struct raft *r, const struct raft_message *m)
      * What we said that we hold must not be missed by the leader of this term, should there be one: it has to hear of a
      * later term from us, and begin anew.
      */
-    if (replaces_entries(r, m) && r->term == RAFT_NUMBER_MAX)
-        return;
-    if (replaces_entries(r, m) && !PLANTED(pull_without_new_term))
+    if (replaces_entries(r, m) && !PLANTED(pull_without_new_term)) {
+        if (r->term == RAFT_NUMBER_MAX)
+            return;
         raft_become_follower(r, r->term + 1, 0);
+    }
     if (!raft_merge_entries(r, m))
         return;
     r->election_elapsed = 0; /* it goes on well */

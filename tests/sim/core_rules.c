@@ -507,6 +507,7 @@ void core_rules_on_run(struct core_rules *r, unsigned number)
 {
     struct core_watch *w = &r->watches[number];
     raft_index commit_before = w->commit;
+    size_t uncommitted;
 
     check_committed(r, w);
     note_leader(r, w);
@@ -515,8 +516,9 @@ void core_rules_on_run(struct core_rules *r, unsigned number)
     check_conf_entries(w);
     check_promises(w);
     bounds_check_core(w->core, w->inherited > r->batch_bytes_max ? w->inherited : r->batch_bytes_max);
-    if (w->inherited > bounds_uncommitted(w->core)) /* what went of it does not come again */
-        w->inherited = bounds_uncommitted(w->core);
+    uncommitted = bounds_uncommitted(w->core);
+    if (w->inherited > uncommitted) /* what went of it does not come again */
+        w->inherited = uncommitted;
 }
 
 void core_rules_on_send(struct core_rules *r, unsigned number, const struct raft_message *m)
