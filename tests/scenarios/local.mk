@@ -10,6 +10,7 @@ tests_scenarios_run_SOURCES = \
 	tests/scenarios/script.c tests/scenarios/script.h
 tests_scenarios_run_LDADD = libraft.a libcommon.a
 EXTRA_DIST += tests/scenarios/README.md \
+	tests/scenarios/all_faults_at_once.txt \
 	tests/scenarios/append_after_compaction.txt \
 	tests/scenarios/applying_window.txt \
 	tests/scenarios/async_storage.txt \
