@@ -125,7 +125,7 @@ static bool apply_lags(const struct node *n)
     struct raft_status st;
 
     raft_get_status(n->raft, &st);
-    return st.hard.commit > st.applied + n->options.bounds.apply_lag_max;
+    return st.hard.commit > st.applied + n->options.bounds.apply_lag_max && !PLANTED(apply_lag_unbounded);
 }
 
 enum status node_propose(struct node *n, enum command_kind kind, struct slice payload,

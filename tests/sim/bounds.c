@@ -161,3 +161,13 @@ void bounds_check_member(const struct sim_member *m)
     check_unstored(m);
     check_requests(m);
 }
+
+/* To take a write changes neither what is committed nor what is applied. */
+void bounds_check_taken(const struct sim_member *m)
+{
+    const struct raft_log *l = &m->node->raft->log;
+    uint64_t most = m->node->options.bounds.apply_lag_max;
+
+    SIM_CHECK(l->commit - l->applied <= most, "bounded memory: member %u takes a write when %llu entries are not applied, not %llu",
+              m->number, (unsigned long long)(l->commit - l->applied), (unsigned long long)most);
+}

@@ -20,5 +20,7 @@ size_t bounds_uncommitted(const struct raft *core);
 /* `uncommitted`: as many as it had when it was elected, or was handed at once when it had none. */
 void bounds_check_core(const struct raft *core, size_t uncommitted);
 void bounds_check_member(const struct sim_member *m);
+/* When it has just taken a write. */
+void bounds_check_taken(const struct sim_member *m);
 
 #endif

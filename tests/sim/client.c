@@ -7,6 +7,7 @@
 #include "proto/rpc.pb-c.h"
 #include "raftd/node/kv.h"
 #include "tests/sim/ask.h"
+#include "tests/sim/bounds.h"
 #include "tests/sim/run.h"
 
 #define WAIT_TICKS 100 /* of a client for an answer, at most */
@@ -174,6 +175,8 @@ void client_begin(struct client *c, struct sim_member *m, enum op_kind kind)
     if (st != ST_OK)
         finish(c, state_of(st));
 }
+        if (st == ST_OK)
+            bounds_check_taken(m);
 
 /* Any, or one that takes itself for the leader: there may be two. */
 static struct sim_member *draw_member(struct run *run)
