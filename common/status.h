@@ -88,6 +88,7 @@ enum grpc_code {
     /* Environment, and what only we have */                                                           \
     X(IO,                   GRPC_INTERNAL,            EIO,          "input/output error")              \
     X(CORRUPT,              GRPC_DATA_LOSS,           EIO,          "stored data is damaged")          \
+    X(ANSWER_UNREADABLE,    GRPC_DATA_LOSS,           EIO,          "everything was done, but what the answer shows cannot be read: stored data is damaged") \
     X(BUSY,                 GRPC_UNAVAILABLE,         EBUSY,        "in use by another process")       \
     X(BAD_ARGUMENT,         GRPC_INVALID_ARGUMENT,    EINVAL,       "invalid argument")                \
     X(NAME_TOO_LONG,        GRPC_INVALID_ARGUMENT,    ENAMETOOLONG, "name too long")                   \

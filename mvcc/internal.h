@@ -24,6 +24,7 @@ struct mvcc {
     mvcc_rev compact_revision;
     int64_t last_time_ns;
     uint64_t applied_index, applied_term;
+    uint64_t previous_term; /* applied_term before the write under way */
     /* the write under way */
     bool writing;
     int64_t subs;          /* changes so far */

@@ -153,7 +153,9 @@ enum status mvcc_history(struct mvcc *s, mvcc_rev from, mvcc_rev to, mvcc_event_
  * max(time_ns, last + 1). Index must be the last one's successor.
  */
 void mvcc_begin(struct mvcc *s, uint64_t index, uint64_t term, int64_t time_ns);
-/* ST_CORRUPT, ST_IO: what stood there cannot be read, nothing was changed; the owner must not go on from here. */
+/* In place of the end, of an entry that has changed nothing: it is not applied, and may be begun again. */
+void mvcc_cancel(struct mvcc *s);
+/* ST_CORRUPT, ST_IO: what stood there cannot be read, nothing was changed; without it this replica would differ from the others. */
 enum status mvcc_put(struct mvcc *s, struct slice key, struct slice value, int64_t lease) MUST_CHECK;
 /* Deletes what is alive in the span, in key order; returns how many. */
 int64_t mvcc_delete(struct mvcc *s, const struct mvcc_span *span);

@@ -13,10 +13,19 @@ void mvcc_begin(struct mvcc *s, uint64_t index, uint64_t term, int64_t time_ns)
     s->writing = true;
     s->subs = 0;
     s->applied_index = index;
+    s->previous_term = s->applied_term;
     s->applied_term = term;
     if (time_ns > TIME_NS_MAX)
         time_ns = TIME_NS_MAX;
     s->write_time_ns = time_ns > s->last_time_ns ? time_ns : s->last_time_ns + 1;
+}
+
+void mvcc_cancel(struct mvcc *s)
+{
+    INVARIANT(s->writing && !s->subs);
+    s->writing = false;
+    s->applied_index--;
+    s->applied_term = s->previous_term;
 }
 
 mvcc_rev mvcc_pending_revision(const struct mvcc *s)

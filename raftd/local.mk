@@ -33,8 +33,8 @@ libpeer_a_SOURCES = \
 	raftd/peer/peers.c raftd/peer/peers.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += test_alone test_compare test_kv test_codecs test_node test_node_leader test_read_ahead
-TESTS += test_alone test_compare test_kv test_codecs test_node test_node_leader test_read_ahead
+check_PROGRAMS += test_alone test_compare test_kv test_codecs test_node test_node_leader test_read_ahead test_unreadable
+TESTS += test_alone test_compare test_kv test_codecs test_node test_node_leader test_read_ahead test_unreadable
 node_test_libs = libnode.a libwal.a libraft.a libmvcc.a libproto.a libcommon.a $(TDB_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 test_kv_SOURCES = tests/unit/test_kv.c tests/unit/check.h
 test_kv_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
@@ -48,6 +48,9 @@ test_alone_SOURCES = tests/unit/test_alone.c $(one_node)
 test_read_ahead_SOURCES = tests/unit/test_read_ahead.c $(one_node)
 test_read_ahead_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 test_read_ahead_LDADD = $(node_test_libs)
+test_unreadable_SOURCES = tests/unit/test_unreadable.c $(one_node)
+test_unreadable_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+test_unreadable_LDADD = $(node_test_libs)
 test_compare_SOURCES = tests/unit/test_compare.c $(one_node)
 test_compare_CFLAGS = $(AM_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 test_compare_LDADD = $(node_test_libs)

@@ -206,6 +206,15 @@ static void node_disk_fn(void *arg, bool stalls)
         log_notice("node", "the disk of the log goes on");
 }
 
+static void node_unreadable_fn(void *arg, raft_index index)
+{
+    struct server *s = arg;
+    struct error what;
+
+    mvcc_get_damage(s->store, &what);
+    log_error("node", "an entry depends on a record that is damaged: nothing is applied here index=%" PRIu64 " why=\"%s\"", index, what.text);
+}
+
 static void node_compare_fn(void *arg, bool is_bad, const char *text)
 {
     (void)arg;
@@ -526,6 +535,7 @@ static enum status open_node(struct server *s, struct error *ret_error)
         .changed_fn = node_changed_fn,
         .damaged_fn = node_damaged_fn,
         .disk_fn = node_disk_fn,
+        .unreadable_fn = node_unreadable_fn,
         .compare_fn = node_compare_fn,
         .fail_fn = fail,
         .wall_ns_fn = wall_clock,

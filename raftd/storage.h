@@ -17,8 +17,6 @@
 #include "raftd/node/node.h"
 #include "raftd/wal/wal.h"
 
-#define HEALING_MEMBERS_MIN 3u /* with fewer, no leader can be elected without the one that lost its log */
-
 struct storage {
     struct data_dir *dir;             /* the caller's, as are: */
     bool alone;                        /* there are no others, whatever the store says: --force-new-cluster */

@@ -161,7 +161,21 @@ static bool apply_conf(struct node *n, const struct raft_entry *e)
     return true;
 }
 
-static void apply_command(struct node *n, const struct raft_entry *e)
+/*
+ * A record that the change depends on cannot be read. What this member made of the entry could differ from what the others do, so it makes
+ * nothing of it: nothing is applied from here on, until a read of it succeeds or the member has healed. It stores the log and votes as before.
+ */
+static bool put_off(struct node *n, raft_index index)
+{
+    if (mvcc_has_changes(n->options.store))
+        n->options.fail_fn(n->options.arg, "a record that could be read a moment ago cannot be read any more"); /* half of it is done */
+    mvcc_cancel(n->options.store);
+    if (!n->awaits_record && n->options.unreadable_fn)
+        n->options.unreadable_fn(n->options.arg, index);
+    return false;
+}
+
+static bool apply_command(struct node *n, const struct raft_entry *e)
 {
     struct command c = {0};
     bool is_command = command_parse(e, &c);
@@ -179,20 +193,40 @@ static void apply_command(struct node *n, const struct raft_entry *e)
         st = apply_refuses(n, c.kind) ? ST_CORRUPT_CLUSTER : fn(n, &h, c.payload, waiting ? &n->answer : NULL);
         arena_reset(&n->arena);
     }
+    if ((st == ST_CORRUPT || st == ST_IO) && !PLANTED(unreadable_skipped))
+        return put_off(n, e->index);
     mvcc_end(n->options.store);
-    /* A store that cannot read its own records must not go on: what it applies from here would differ from the others. */
-    if (st == ST_CORRUPT || st == ST_IO) {
-        node_on_damage(n);
-        n->options.fail_fn(n->options.arg, status_text(st));
-    }
     if (waiting)
         request_finish(n, waiting, st, st == ST_OK ? buf_slice(&n->answer) : slice_of(NULL, 0));
+    return true;
 }
 
 bool apply_entry(struct node *n, const struct raft_entry *e)
 {
-    if (e->type == RAFT_ENTRY_CONF)
-        return apply_conf(n, e);
-    apply_command(n, e);
-    return true;
+    bool is_conf = e->type == RAFT_ENTRY_CONF;
+    bool is_applied = is_conf ? apply_conf(n, e) : apply_command(n, e);
+
+    n->awaits_voters = is_conf && !is_applied;
+    n->awaits_record = !is_conf && !is_applied;
+    return is_applied;
+}
+
+/*
+ * Where nobody has what is damaged here, a write that depends on it would have the member apply nothing more, for it is in the log by
+ * then. It is refused before; so is one at a member that knows of damage, which may be about to heal.
+ */
+enum status apply_foresee(struct node *n, enum command_kind kind, struct slice payload)
+{
+    Etcdserverpb__PutRequest *put;
+    Etcdserverpb__TxnRequest *txn;
+    enum status st = ST_OK;
+
+    if (n->members.conf.voter_count >= HEALING_MEMBERS_MIN && !mvcc_is_damaged(n->options.store))
+        return ST_OK;
+    if (kind == COMMAND_PUT && (put = etcdserverpb__put_request__unpack(&n->arena.allocator, payload.len, payload.data)))
+        st = kv_foresee_put(n->options.store, put);
+    else if (kind == COMMAND_TXN && (txn = kv_unpack_txn(&n->arena, payload)))
+        st = kv_foresee_txn(n->options.store, txn);
+    arena_reset(&n->arena);
+    return st;
 }

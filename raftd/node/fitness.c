@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Could this member lead? Not while its disk stalls (stall.c): then it promises no votes, either. And not while the alarm CORRUPT names it:
+ * Could this member lead? Not while its disk stalls (stall.c): then it promises no votes, either. Not while it applies nothing, for it
+ * cannot read what the next entry depends on (apply.c): it gives the lead away, and takes it as a last resort. And not while the alarm CORRUPT names it:
  * what it holds differs from what a quorum does, and it is the leader who brings members up to date. Such a one votes on and stores
  * the log, which all agree on; it sends no snapshot (snapshot.c), and no one hands it the lead (transfer.c). A leader that is named
  * gives the lead to a voter that is not, as soon as one could take it.
@@ -17,7 +18,7 @@
 
 static bool may_lead(const struct node *n)
 {
-    return members_may_lead(&n->members, n->options.member_id) ||
+    return (members_may_lead(&n->members, n->options.member_id) && !n->awaits_record) ||
            n->leaderless_ticks >= LAST_RESORT_ELECTIONS * n->options.election_ticks;
 }
 
@@ -33,6 +34,6 @@ void fitness_on_tick(struct node *n)
     raft_get_status(n->raft, &st);
     n->leaderless_ticks = st.leader ? 0 : n->leaderless_ticks + 1;
     fitness_set(n);
-    if (!members_may_lead(&n->members, n->options.member_id))
+    if (!members_may_lead(&n->members, n->options.member_id) || n->awaits_record)
         transfer_offer_lead(n, false);
 }

@@ -150,6 +150,7 @@ struct node {
     bool members_changed;     /* members_fn is to be called */
     bool was_run;             /* node_run was called, and what the log had is applied: a lone member campaigned */
     bool awaits_voters;       /* nothing is applied before node_voters_kept */
+    bool awaits_record;       /* nor before what the next entry depends on can be read (apply.c) */
     bool leader_was_lost;     /* since the last answered request: colours a timeout's text */
 };
 
@@ -213,8 +214,10 @@ void stall_on_tick(struct node *n);
 /* So much waits for the disk that nothing may be added. */
 bool stall_is_log_full(const struct node *n);
 
-/* node/apply.c. False: not now, and nothing has changed; after node_voters_kept. */
+/* node/apply.c. False: not now, and nothing has changed; after node_voters_kept, or when a record can be read again. */
 bool apply_entry(struct node *n, const struct raft_entry *e) MUST_CHECK;
+/* May a write be proposed that would be applied to what is there now? ST_CORRUPT, ST_IO: it would have to wait for a record. */
+enum status apply_foresee(struct node *n, enum command_kind kind, struct slice payload) MUST_CHECK;
 /* Is a command of that kind refused, as an alarm is on? Then it changes nothing. */
 bool apply_refuses(const struct node *n, enum command_kind kind);
 

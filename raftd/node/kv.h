@@ -49,8 +49,9 @@ enum status kv_txn_read(struct mvcc *store, const struct kv_header *h, const Etc
 /*
  * ---- writes, between mvcc_begin and mvcc_end ----
  * out NULL: nobody on this node waits for the answer, and none is made (reads whose result nobody sees are left out).
- * A refusal (lease or key not found, compacted...) leaves the store unchanged and is the same on every replica. ST_ANSWER_TOO_LARGE
- * is none: the answer is too large to be given, but everything was done.
+ * A refusal (lease or key not found, compacted...) leaves the store unchanged and is the same on every replica. ST_ANSWER_TOO_LARGE and
+ * ST_ANSWER_UNREADABLE are none: there is no answer, but everything was done. ST_CORRUPT, ST_IO: what it would change, or compares, cannot
+ * be read, and nothing was done: this replica does not know what the others make of it.
  */
 enum status kv_apply_put(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__PutRequest *r,
                          struct buf *out) MUST_CHECK;
@@ -58,6 +59,10 @@ enum status kv_apply_delete(struct mvcc *store, const struct kv_header *h,
                             const Etcdserverpb__DeleteRangeRequest *r, struct buf *out) MUST_CHECK;
 enum status kv_apply_txn(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,
                          struct buf *out) MUST_CHECK;
+
+/* Could all be read by now that an apply has to? ST_CORRUPT, ST_IO; ST_OK, whatever becomes of it. Of a request that was checked. */
+enum status kv_foresee_put(struct mvcc *store, const Etcdserverpb__PutRequest *r) MUST_CHECK;
+enum status kv_foresee_txn(struct mvcc *store, const Etcdserverpb__TxnRequest *r) MUST_CHECK;
 
 /* ---- pieces other services need ---- */
 /* Append a mvccpb.KeyValue as field `field`; attributes: with our fields from 1000 on. */

@@ -40,6 +40,29 @@ static enum status judge_put(struct mvcc *store, const Etcdserverpb__PutRequest 
     return st == ST_NOT_FOUND ? ST_KEY_NOT_FOUND : st;
 }
 
+/* Not found out by the put itself, which others in a transaction can precede: what stands there is part of what will. */
+static enum status judge_inner_put(struct mvcc *store, const Etcdserverpb__PutRequest *r)
+{
+    struct mvcc_kv old;
+    enum status st = judge_put(store, r);
+
+    if (st != ST_OK)
+        return st;
+    st = mvcc_get(store, bytes_of(&r->key), 0, false, &old);
+    return st == ST_NOT_FOUND ? ST_OK : st;
+}
+
+static bool is_unreadable(enum status st)
+{
+    return st == ST_CORRUPT || st == ST_IO;
+}
+
+/* Of what only the answer needs. */
+static enum status answer_status(enum status st)
+{
+    return is_unreadable(st) ? ST_ANSWER_UNREADABLE : st;
+}
+
 /* ---- single requests ---- */
 
 static enum status do_put(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__PutRequest *r,
@@ -86,6 +109,7 @@ static bool write_prev(const struct mvcc_kv *kv, void *arg)
     return buf_len(w->out) <= w->bytes_max;
 }
 
+/* Always done; only its answer can fail. */
 static enum status do_delete(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__DeleteRangeRequest *r,
                              struct buf *out)
 {
@@ -93,19 +117,16 @@ static enum status do_delete(struct mvcc *store, const struct kv_header *h, cons
     struct prev_writer w = {out, h->answer_bytes_max};
     struct mvcc_range_result result;
     int64_t deleted;
-    enum status st;
+    enum status st = ST_OK;
 
-    if (out && r->prev_kv) {
+    if (out && r->prev_kv)
         st = mvcc_range(store, &q, write_prev, &w, &result);
-        if (st != ST_OK)
-            return st;
-    }
     deleted = mvcc_span_is_empty(&q.span) ? 0 : mvcc_delete(store, &q.span);
     if (out) {
         kv_encode_header(out, DELETE_HEADER, h, mvcc_pending_revision(store));
         wire_int(out, DELETE_COUNT, deleted);
     }
-    return out && buf_len(out) > h->answer_bytes_max ? ST_ANSWER_TOO_LARGE : ST_OK;
+    return st == ST_OK && out && buf_len(out) > h->answer_bytes_max ? ST_ANSWER_TOO_LARGE : st;
 }
 
 enum status kv_apply_put(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__PutRequest *r,
@@ -123,7 +144,7 @@ enum status kv_apply_delete(struct mvcc *store, const struct kv_header *h, const
 {
     enum status st = kv_check_delete(r);
 
-    return st == ST_OK ? do_delete(store, h, r, out) : st;
+    return st == ST_OK ? answer_status(do_delete(store, h, r, out)) : st;
 }
 
 /* ---- comparing ---- */
@@ -220,7 +241,7 @@ static enum status evaluate(struct mvcc *store, Etcdserverpb__Compare *const *co
 struct path {
     uint8_t taken[TXN_PATH_BYTES]; /* a bit a transaction, in the order of the walk */
     unsigned count, next;
-    bool is_too_large; /* the answer; what is left is done without one */
+    enum status answer; /* ST_OK, or why there is none: what is left is done without */
 };
 
 static enum status judge_op(struct mvcc *store, const Etcdserverpb__RequestOp *op, struct path *path);
@@ -263,7 +284,7 @@ static enum status judge_op(struct mvcc *store, const Etcdserverpb__RequestOp *o
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
         return check_range_rev(store, op->request_range->revision);
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
-        return judge_put(store, op->request_put);
+        return judge_inner_put(store, op->request_put);
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN:
         return judge_txn(store, op->request_txn, path);
     default:
@@ -283,17 +304,20 @@ static enum status run_op(struct mvcc *store, const struct kv_header *inner, con
 {
     /* The field of the answer in a ResponseOp has the number of the request in a RequestOp. */
     size_t opened = out ? wire_open(out, (uint32_t)op->request_case) : 0;
-    enum status st = ST_OK;
+    enum status st = ST_OK, answer;
 
     switch (op->request_case) {
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
-        st = out ? kv_range(store, inner, op->request_range, out) : ST_OK;
+        if (out)
+            path->answer = kv_range(store, inner, op->request_range, out);
         break;
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
         st = do_put(store, inner, op->request_put, out);
         break;
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:
-        st = do_delete(store, inner, op->request_delete_range, out);
+        answer = do_delete(store, inner, op->request_delete_range, out);
+        if (out)
+            path->answer = answer;
         break;
     default:
         st = run_txn(store, inner, op->request_txn, path, out);
@@ -321,11 +345,7 @@ static enum status run_txn(struct mvcc *store, const struct kv_header *inner, co
         if (PLANTED(apply_less_unwatched) && !out && i)
             break;
         st = run_op(store, inner, ops[i], path, out);
-        if (st == ST_ANSWER_TOO_LARGE) {
-            path->is_too_large = true;
-            st = ST_OK;
-        }
-        if (path->is_too_large)
+        if (path->answer != ST_OK)
             out = NULL;
         if (out && st == ST_OK)
             wire_close(out, opened);
@@ -341,13 +361,9 @@ static enum status answer_txn(struct mvcc *store, const struct kv_header *h, con
     const struct kv_header inner = {.answer_bytes_max = h->answer_bytes_max};
     enum status st = run_txn(store, &inner, r, path, out);
 
-    if (st != ST_OK)
-        return st;
-    if (path->is_too_large)
-        return ST_ANSWER_TOO_LARGE;
-    if (out)
+    if (st == ST_OK && path->answer == ST_OK && out)
         kv_encode_header(out, TXN_HEADER, h, mvcc_pending_revision(store));
-    return ST_OK;
+    return st;
 }
 
 enum status kv_apply_txn(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,
@@ -359,7 +375,26 @@ enum status kv_apply_txn(struct mvcc *store, const struct kv_header *h, const Et
 
     if (st == ST_OK)
         st = judge_txn(store, r, &path);
-    return st == ST_OK ? answer_txn(store, h, r, &path, out) : st;
+    if (st == ST_OK)
+        st = answer_txn(store, h, r, &path, out);
+    return st == ST_OK ? answer_status(path.answer) : st;
+}
+
+/* ---- looking ahead ---- */
+
+enum status kv_foresee_put(struct mvcc *store, const Etcdserverpb__PutRequest *r)
+{
+    enum status st = judge_inner_put(store, r);
+
+    return is_unreadable(st) ? st : ST_OK;
+}
+
+enum status kv_foresee_txn(struct mvcc *store, const Etcdserverpb__TxnRequest *r)
+{
+    struct path path = {0};
+    enum status st = judge_txn(store, r, &path);
+
+    return is_unreadable(st) ? st : ST_OK;
 }
 
 enum status kv_txn_read(struct mvcc *store, const struct kv_header *h, const Etcdserverpb__TxnRequest *r,
@@ -368,5 +403,7 @@ enum status kv_txn_read(struct mvcc *store, const struct kv_header *h, const Etc
     struct path path = {0};
     enum status st = judge_txn(store, r, &path);
 
-    return st == ST_OK ? answer_txn(store, h, r, &path, out) : st;
+    if (st == ST_OK)
+        st = answer_txn(store, h, r, &path, out);
+    return st == ST_OK ? path.answer : st;
 }

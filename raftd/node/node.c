@@ -319,6 +319,15 @@ static void heal(struct node *n)
         node_on_damage(n);
 }
 
+/* The disk may do what it did not do a tick ago. */
+static void retry_applying(struct node *n)
+{
+    if (!n->awaits_record)
+        return;
+    raft_put_off_applying(n->raft, false);
+    n->options.work_fn(n->options.arg);
+}
+
 void node_voters_kept(struct node *n)
 {
     n->awaits_voters = false;
@@ -345,6 +354,7 @@ int64_t node_tick(struct node *n, int64_t now_ns)
     }
     space_on_tick(n);
     heal(n);
+    retry_applying(n);
     requests_expire(n);
     transfers_expire(n);
     next = compare_on_tick(n);
@@ -377,6 +387,7 @@ static void notice_changes(struct node *n)
 static void run_ready(struct node *n, const struct raft_ready *rd)
 {
     raft_index applied = 0;
+    bool is_put_off = false;
 
     storage_append(n, rd);
     for (size_t i = 0; i < rd->message_count; i++)
@@ -384,8 +395,8 @@ static void run_ready(struct node *n, const struct raft_ready *rd)
     for (size_t i = 0; i < rd->message_after_count; i++)
         storage_hold(n, &rd->messages_after_stored[i]);
     for (size_t i = 0; i < rd->committed_count; i++) {
-        n->awaits_voters = !apply_entry(n, rd->committed[i]);
-        if (n->awaits_voters)
+        is_put_off = !apply_entry(n, rd->committed[i]);
+        if (is_put_off)
             break;
         applied = rd->committed[i]->index;
         n->log_bytes_applied += rd->committed[i]->len;
@@ -396,7 +407,7 @@ static void run_ready(struct node *n, const struct raft_ready *rd)
     raft_advance(n->raft);
     if (applied)
         raft_applied(n->raft, applied);
-    if (n->awaits_voters)
+    if (is_put_off)
         raft_put_off_applying(n->raft, true);
 }
 

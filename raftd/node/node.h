@@ -28,6 +28,8 @@
 #include "mvcc/store_dir.h"
 #include "raftd/wal/wal.h"
 
+#define HEALING_MEMBERS_MIN 3u /* voters; with fewer, no leader can be elected without the one that lost its log */
+
 struct node;
 struct node_request; /* something a client waits for */
 struct snapshot_message;
@@ -114,9 +116,11 @@ struct node_options {
     void (*changed_fn)(void *arg, const struct raft_status *status);
     /*
      * A record of the store was found damaged, and those that are connected suffice as a quorum without us. Does not return, or there are no
-     * others to get it back from: then reads of it go on failing, and fail_fn follows where it was to be applied. NULL is fine.
+     * others to get it back from: then reads of it go on failing, and so do writes that depend on it. NULL is fine.
      */
     void (*damaged_fn)(void *arg);
+    /* This entry depends on a record that cannot be read (mvcc_get_damage): nothing is applied for now (log line). NULL: nobody is told. */
+    void (*unreadable_fn)(void *arg, raft_index index);
     /* The log's disk gets nothing done for an election timeout, or does again (log line). NULL: nobody is told. */
     void (*disk_fn)(void *arg, bool stalls);
     /* Something about a comparison of what members hold, in words (log line). NULL: nobody is told. */

@@ -147,6 +147,9 @@ enum status node_propose(struct node *n, enum command_kind kind, struct slice pa
         return st;
     if (n->waiting >= bounds->pending_max || n->queued_bytes > bounds->uncommitted_bytes_max || stall_is_log_full(n) || apply_lags(n))
         return ST_TOO_MANY_REQUESTS;
+    st = apply_foresee(n, kind, payload);
+    if (st != ST_OK)
+        return st;
     header.request = requests_next_id(n);
     header.time_ns = n->options.wall_ns_fn(n->options.arg);
     r = request_new(n, deadline_ns, done_fn, arg, &n->proposing);

@@ -73,7 +73,7 @@ bool stall_is_log_full(const struct node *n)
 
     if (n->unstored_bytes > n->options.bounds.unstored_bytes_max && !PLANTED(unstored_unbounded))
         return true;
-    if (!n->awaits_voters)
+    if (!n->awaits_voters && !n->awaits_record)
         return false;
     raft_get_status(n->raft, &st); /* nothing is applied, and so nothing is forgotten */
     return st.log_bytes > n->options.window_bytes_max;

@@ -252,6 +252,41 @@ def test_a_record_is_not_worth_the_quorum(trio, leads):
     members.wait_until(lambda: holds(victim, 1100), "replication")
 
 
+@pytest.mark.parametrize("leads", [True, False])
+def test_an_entry_that_depends_on_a_record_is_not_worth_the_quorum(trio, leads):
+    """A put keeps the creation time of what it replaces. Who cannot read that applies nothing, stores and votes, and does not lead."""
+    leader = trio.leader()
+    away, other = (node for node in trio if node is not leader)
+    victim, asked = (leader, other) if leads else (other, leader)
+    away.kill9()
+    damage_record(victim)
+    write_to(asked, 3, 1)
+    members.wait_until(lambda: "depends on a record that is damaged" in log_text(victim), "finding it")
+    members.wait_until(asked.is_leader, "another leader")
+    write_to(asked, 1000, 50)
+    assert victim.is_running() and "beginning anew" not in log_text(victim)
+    away.start()
+    members.wait_until(lambda: "beginning anew" in log_text(victim), "healing")
+    for node in trio:
+        members.wait_until(lambda node=node: holds(node, 1050), "healing")
+        values_are_right(node)
+
+
+def test_alone_what_depends_on_a_record_is_refused_and_all_else_goes_on(raftd, tmp_path):
+    with servers.Node(raftd, tmp_path, flags=FLAGS) as node:
+        write_to(node, 0, 500)
+        members.wait_until(lambda: node.files("member/store/*.tdb"), "a checkpoint")
+        damage_record(node)
+        for i in range(2):
+            with node.channel() as channel:
+                with pytest.raises(h2c.CallFailed):
+                    kv.put(channel, b"key/000003", b"new")
+                kv.put(channel, b"key/000004", b"new")
+                assert kv.version(channel, b"key/000004") == 2 + i
+            node.kill9()
+            node.start()
+
+
 def test_damage_that_nobody_reads_is_found(raftd, tmp_path):
     with servers.Cluster(raftd, 3, tmp_path, flags=[*FLAGS, "--scrub-time=2s"]) as cluster:
         write(cluster, 0, 1000)

@@ -35,17 +35,22 @@ static void finish(struct client *c, enum op_state state)
                  run->epoch, NULL, 0);
 }
 
-static enum op_state state_of(enum status st)
+static enum op_state state_of(const struct client *c, enum status st)
 {
+    SIM_CHECK((st != ST_CORRUPT && st != ST_ANSWER_UNREADABLE) || damage_is_open(c->member), "member %u has no damage, and answers: %s",
+              c->member->number, status_text(st));
+
     switch (st) {
     case ST_OK:
         return OP_DONE;
     case ST_TIMEOUT:
     case ST_TIMEOUT_LEADER_FAIL:
     case ST_STOPPED:
+    case ST_ANSWER_UNREADABLE:
         return OP_UNKNOWN;
     case ST_TOO_MANY_REQUESTS:
     case ST_NO_SPACE:
+    case ST_CORRUPT:
         return OP_REFUSED;
     default:
         sim_fail("an answer: %s", status_text(st));
@@ -114,7 +119,7 @@ static void on_read(void *arg, enum status st, struct slice answer)
     struct client *c = arg;
 
     (void)answer;
-    finish(c, st == ST_OK ? read_here(c, &c->run->history.ops[c->op]) : state_of(st));
+    finish(c, st == ST_OK ? read_here(c, &c->run->history.ops[c->op]) : state_of(c, st));
 }
 
 static void on_written(void *arg, enum status st, struct slice answer)
@@ -130,7 +135,7 @@ static void on_written(void *arg, enum status st, struct slice answer)
         if (op->kind == OP_NESTED)
             memcpy(c->last_rev, op->seen_rev, sizeof c->last_rev);
     }
-    finish(c, state_of(st));
+    finish(c, state_of(c, st));
 }
 
 static enum op_kind draw_kind(struct world *w)
@@ -170,13 +175,13 @@ void client_begin(struct client *c, struct sim_member *m, enum op_kind kind)
         b = ask_request(&c->run->history, op, &command);
         st = node_propose(m->node, command, buf_slice(&b), deadline, on_written, c, &c->request);
         buf_fini(&b);
+        if (st == ST_OK)
+            bounds_check_taken(m);
     }
     c->run->no_space += st == ST_NO_SPACE;
     if (st != ST_OK)
-        finish(c, state_of(st));
+        finish(c, state_of(c, st));
 }
-        if (st == ST_OK)
-            bounds_check_taken(m);
 
 /* Any, or one that takes itself for the leader: there may be two. */
 static struct sim_member *draw_member(struct run *run)

@@ -60,15 +60,12 @@ static void on_return(void *arg, unsigned number, uint64_t life, const uint8_t *
         member_start(m);
 }
 
-/* It found damage and begins anew at once; where nobody else has what it lost, the operator puts it back first. */
+/* It found damage that others have, or its store cannot be written: it begins anew at once. */
 static void ended(struct sim_member *m)
 {
     struct world *w = m->shared->world;
-    bool heals = storage_can_heal(&m->files);
 
     member_crash(m, MEMBER_KILLED);
-    if (!heals)
-        damage_undo(m);
     world_at(w, w->now_ns + 1, on_return, m->shared, m->number, m->life, NULL, 0);
 }
 
@@ -330,8 +327,8 @@ static void node_fail_fn(void *arg, const char *text)
 {
     struct sim_member *m = arg;
 
-    SIM_CHECK(damage_is_open(m) || m->store_error, "member %u ends itself: %s", m->number, text);
-    m->shared->store_errors += m->store_error != 0;
+    SIM_CHECK(m->store_error, "member %u ends itself: %s", m->number, text);
+    m->shared->store_errors++;
     sim_trace(m->shared, "%u ends itself: %s", m->number, text);
     longjmp(m->on_end, 1);
 }
@@ -358,6 +355,15 @@ static void damaged_fn(void *arg)
     SIM_CHECK(st == ST_CORRUPT, "member %u: %s", m->number, error.text);
     sim_trace(m->shared, "%u begins anew: %s", m->number, error.text);
     longjmp(m->on_end, 1);
+}
+
+static void unreadable_fn(void *arg, raft_index index)
+{
+    struct sim_member *m = arg;
+
+    SIM_CHECK(damage_is_open(m), "member %u cannot read what entry %llu depends on", m->number, (unsigned long long)index);
+    sim_trace(m->shared, "%u cannot read what entry %llu depends on", m->number, (unsigned long long)index);
+    m->shared->put_off++;
 }
 
 static bool voters_fn(void *arg, raft_index index, unsigned count)
@@ -537,6 +543,7 @@ static enum status open_node(struct sim_member *m, struct error *ret_error)
                              .voters_fn = voters_fn,
                              .connected_fn = connected_fn,
                              .damaged_fn = damaged_fn,
+                             .unreadable_fn = unreadable_fn,
                              .fail_fn = node_fail_fn,
                              .wall_ns_fn = wall_ns_fn,
                              .now_ns_fn = now_ns_fn,

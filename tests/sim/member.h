@@ -103,7 +103,7 @@ struct member_world {
     void (*alone_fn)(void *arg, mvcc_rev rev); /* a member goes on alone, with its store at that revision */
     void *alone_arg;
     bool trace;
-    unsigned seals, crashes, snapshots, damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits;
+    unsigned seals, crashes, snapshots, damages, healed_logs, healed_stores, put_off, refused_starts, full_disks, full_seals, log_waits;
     unsigned store_errors, wipes, dismissed, alones;
     struct rules rules;
 };

@@ -346,6 +346,7 @@ static struct run_result result_of(const struct run *run)
                            .damages = s->damages,
                            .healed_logs = s->healed_logs,
                            .healed_stores = s->healed_stores,
+                           .put_off = s->put_off,
                            .refused_starts = s->refused_starts,
                            .full_disks = s->full_disks,
                            .full_seals = s->full_seals,

@@ -17,7 +17,7 @@
 struct run_result {
     uint64_t operations, done, unknown;
     uint64_t crashes, seals, elections, snapshots;
-    uint64_t damages, healed_logs, healed_stores, refused_starts, full_disks, full_seals, log_waits, no_space, store_errors, wipes, dismissed, alones, joined, grown, differed;
+    uint64_t damages, healed_logs, healed_stores, put_off, refused_starts, full_disks, full_seals, log_waits, no_space, store_errors, wipes, dismissed, alones, joined, grown, differed;
     int64_t virtual_ns;
     uint64_t trace; /* digest of all that happened */
 };

@@ -46,9 +46,9 @@ static void tell(const struct workers_result *r)
            (unsigned long long)r->seeds, (unsigned long long)r->failures, (unsigned long long)r->sum.operations,
            (unsigned long long)r->sum.done, (unsigned long long)r->sum.unknown, (unsigned long long)r->sum.crashes,
            (unsigned long long)r->sum.seals, (unsigned long long)r->sum.snapshots, (unsigned long long)r->sum.elections);
-    printf("%llu damages: %llu logs and %llu stores healed, %llu starts refused\n", (unsigned long long)r->sum.damages,
+    printf("%llu damages: %llu logs and %llu stores healed, %llu starts refused, %llu times nothing was applied\n", (unsigned long long)r->sum.damages,
            (unsigned long long)r->sum.healed_logs, (unsigned long long)r->sum.healed_stores,
-           (unsigned long long)r->sum.refused_starts);
+           (unsigned long long)r->sum.refused_starts, (unsigned long long)r->sum.put_off);
     printf("%llu full disks: %llu seals and %llu steps of logs found no space, %llu writes refused; %llu stores could not write\n",
            (unsigned long long)r->sum.full_disks, (unsigned long long)r->sum.full_seals, (unsigned long long)r->sum.log_waits,
            (unsigned long long)r->sum.no_space, (unsigned long long)r->sum.store_errors);

@@ -93,6 +93,7 @@ static void add_result(struct run_result *sum, const struct run_result *r)
     sum->damages += r->damages;
     sum->healed_logs += r->healed_logs;
     sum->healed_stores += r->healed_stores;
+    sum->put_off += r->put_off;
     sum->refused_starts += r->refused_starts;
     sum->full_disks += r->full_disks;
     sum->full_seals += r->full_seals;

@@ -24,7 +24,7 @@ bool force_new_cluster, open_fails;
 struct raft_message sent[SENT_MAX];
 unsigned sent_count, seals;
 struct mvcc_seal *seal;
-unsigned jobs;
+unsigned jobs, unreadables;
 struct node_job *job;
 
 static void on_nothing(void *arg)
@@ -51,6 +51,13 @@ static void on_job(void *arg, struct node_job *j)
     (void)arg;
     job = j;
     jobs++;
+}
+
+static void on_unreadable(void *arg, raft_index index)
+{
+    (void)arg;
+    (void)index;
+    unreadables++;
 }
 
 static void on_fail(void *arg, const char *text)
@@ -100,6 +107,7 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .store_options = so,
                              .space_floor_bytes = SPACE_FLOOR_BYTES,
                              .space_low_bytes = space_low_bytes,
+                             .window_bytes_max = RAFT_WINDOW_BYTES_MAX,
                              .inflight_messages_max = 8,
                              .bounds = NODE_BOUNDS,
                              .random_seed = 9,
@@ -112,6 +120,7 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .job_fn = on_job,
                              .fail_fn = on_fail,
                              .compare_fn = on_compare,
+                             .unreadable_fn = on_unreadable,
                              .wall_ns_fn = wall_ns,
                              .now_ns_fn = clock_ns ? now : NULL};
     static struct store_dir nowhere; /* no snapshots here */
@@ -143,7 +152,7 @@ int set_up(void **state)
     (void)state;
     assert_true(temp_dir_make(dir, sizeof dir, "node"));
     disk = memory_disk_new();
-    sent_count = seals = jobs = 0;
+    sent_count = seals = jobs = unreadables = 0;
     job = NULL;
     segment_bytes = 1 << 16;
     space_low_bytes = 0;
@@ -165,6 +174,34 @@ int tear_down(void **state)
     snprintf(command, sizeof command, "%s/0000000000000001.keys", dir);
     unlink(command);
     return rmdir(dir);
+}
+
+void write_seal(void)
+{
+    struct error error = {0};
+
+    assert_int_equal(seals, 1);
+    assert_int_equal(mvcc_seal_write(seal, &error), ST_OK);
+    node_on_seal_written(node, seal, ST_OK, &error);
+}
+
+void flip_in_store(const char *text)
+{
+    static uint8_t bytes[1 << 20];
+    char path[200];
+    size_t len;
+    uint8_t *at;
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/0000000000000001.tdb", dir);
+    file = fopen(path, "r+b");
+    assert_non_null(file);
+    len = fread(bytes, 1, sizeof bytes, file);
+    at = memmem(bytes, len, text + 1, strlen(text + 1));
+    assert_non_null(at);
+    assert_int_equal(fseek(file, at - 1 - bytes, SEEK_SET), 0);
+    assert_int_equal(fputc(at[-1] ^ 1, file), at[-1] ^ 1);
+    assert_int_equal(fclose(file), 0);
 }
 
 unsigned sent_of(enum raft_message_type type)

@@ -32,6 +32,7 @@ extern char compare_words[4096]; /* said of comparisons, one line each, while th
 extern bool compare_is_bad;
 extern int64_t corrupt_check_ns; /* the same; set_up: never */
 extern int64_t clock_ns; /* what the time is between ticks; 0: as of the last one */
+extern unsigned unreadables;     /* times that an entry was found to depend on what cannot be read */
 extern bool force_new_cluster;  /* the same */
 extern bool open_fails;         /* of the next one: then node is NULL */
 
@@ -40,6 +41,10 @@ int tear_down(void **state);
 /* Member 1 of so many; ticks of 10 ms, elections after 10 of them. */
 void open_node(unsigned members, uint64_t seal_entries, bool stepped);
 void close_node(void);
+/* The first segment of the store is on disk from here on. */
+void write_seal(void);
+/* A bit there, of the first byte of that text; again: it is as it was. */
+void flip_in_store(const char *text);
 unsigned sent_of(enum raft_message_type type);
 void hear_of_leader(uint64_t id, raft_term term);
 

@@ -13,16 +13,21 @@
 static void check_put(const struct model *m, struct mvcc *s, unsigned key)
 {
     const struct model_change *c = model_at(m, key, 0);
+    uint64_t applied = mvcc_applied_index(s);
     struct mvcc_kv kv;
     enum status st;
 
-    mvcc_begin(s, mvcc_applied_index(s) + 1, 1, 1);
+    mvcc_begin(s, applied + 1, 1, 1);
     st = mvcc_put(s, model_key(key), slice_of_text("new"), 0);
-    assert_true(st == ST_OK || st == ST_CORRUPT);
-    if (st == ST_OK) {
-        assert_int_equal(mvcc_get(s, model_key(key), 0, true, &kv), ST_OK);
-        assert_int_equal(kv.create_time_ns, c ? c->create_time_ns : kv.mod_time_ns);
+    if (st != ST_OK) {
+        assert_int_equal(st, ST_CORRUPT);
+        assert_false(mvcc_has_changes(s));
+        mvcc_cancel(s);
+        assert_int_equal(mvcc_applied_index(s), applied);
+        return;
     }
+    assert_int_equal(mvcc_get(s, model_key(key), 0, true, &kv), ST_OK);
+    assert_int_equal(kv.create_time_ns, c ? c->create_time_ns : kv.mod_time_ns);
     mvcc_end(s);
 }
 
