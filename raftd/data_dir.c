@@ -194,6 +194,20 @@ static enum status identity_open(struct data_dir *d, uint64_t random_seed, struc
     return d->is_new ? ST_OK : identity_write(d->member_fd, d, ret_error);
 }
 
+/* Its name must outlive a power cut, as all that will stand in it. */
+static enum status make_name_durable(int dir_fd, const char *path, struct error *ret_error)
+{
+    int parent = openat(dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* whatever way it was given: x, /x, x/ */
+    enum status st = ST_OK;
+
+    /* Where names may be made but not listed, all of the file system. One that is never written to has nothing to lose. */
+    if (parent < 0 ? errno != EACCES || syncfs(dir_fd) < 0 : fsync(parent) < 0 && errno != EINVAL && errno != EROFS)
+        st = dir_error(ret_error, ST_IO, path, "its name cannot be made durable");
+    if (parent >= 0)
+        close(parent);
+    return st;
+}
+
 bool data_dir_is_inhabited(const char *path)
 {
     char identity[4096];
@@ -224,6 +238,8 @@ enum status data_dir_open(struct data_dir *d, const char *path, uint64_t random_
     }
     if (st == ST_OK && fsync(dir_fd) < 0)
         st = dir_error(ret_error, ST_IO, path, "cannot be synced");
+    if (st == ST_OK && d->is_new) /* also if it was there: who made it may have been killed before this */
+        st = make_name_durable(dir_fd, path, ret_error);
     if (st == ST_OK)
         st = find_mark(d, "begun", &d->has_log, ret_error);
     if (st == ST_OK)

@@ -84,10 +84,14 @@ raftd_raftd_LDADD = libapi.a libnode.a libpeer.a libwal.a libraft.a libmvcc.a li
 	$(TDB_LIBS) $(PROTOBUFC_LIBS) $(NET_LIBS)
 
 if HAVE_CMOCKA
-server_tests = test_fitness test_join test_kv_range test_membership test_peer_frame test_roster test_snapshot test_snapshot_frame test_snapshot_trust \
+server_tests = test_data_dir test_fitness test_join test_kv_range test_membership test_peer_frame test_roster test_snapshot test_snapshot_frame test_snapshot_trust \
 	test_storage test_voters_keeper
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
+test_data_dir_SOURCES = tests/unit/test_data_dir.c raftd/data_dir.c raftd/data_dir.h raftd/small_file.c raftd/small_file.h \
+	raftd/voters.c raftd/voters.h tests/unit/check.h tests/unit/temp_dir.h tests/unit/unsynced.c tests/unit/unsynced.h
+test_data_dir_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+test_data_dir_LDADD = libnode.a libraft.a libmvcc.a libproto.a libcommon.a $(CMOCKA_LIBS) $(TDB_LIBS) $(PROTOBUFC_LIBS)
 test_fitness_SOURCES = tests/unit/test_fitness.c tests/unit/node_cluster.c tests/unit/node_cluster.h \
 	tests/unit/memory_disk.c tests/unit/memory_disk.h tests/unit/check.h
 test_fitness_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)

@@ -454,19 +454,33 @@ static bool place_of_fd(struct place *p, int fd)
     return find_book(p);
 }
 
+/* a//b/ is a/b. */
+static void tidy(char *path)
+{
+    char *out = path;
+
+    for (const char *in = path; *in; in++)
+        if (*in != '/' || (in[1] && in[1] != '/'))
+            *out++ = *in;
+    *out = '\0';
+}
+
 static bool place_of(struct place *p, int dir_fd, const char *path)
 {
     size_t len = 0;
 
     if (!books)
         return false;
-    if (*path != '/' && dir_fd != AT_FDCWD) {
-        if (!place_of_fd(p, dir_fd))
+    if (*path != '/') {
+        if (dir_fd == AT_FDCWD)
+            INVARIANT(getcwd(p->path, sizeof p->path));
+        else if (!place_of_fd(p, dir_fd))
             return false;
         len = strlen(p->path);
         p->path[len++] = '/';
     }
     INVARIANT(snprintf(p->path + len, sizeof p->path - len, "%s", path) < (int)(sizeof p->path - len));
+    tidy(p->path);
     return find_book(p) && *p->below;
 }
 
