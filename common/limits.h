@@ -67,7 +67,7 @@
 /* Peers (raftd/peer/). */
 #define PEER_FRAME_BYTES_MAX (16u * 1024u * 1024u)    /* a larger frame ends the connection */
 #define PEER_GREETING_BYTES_MAX 4096u                 /* the same of whoever has not greeted yet */
-#define PEER_STRANGERS_MAX 8u                         /* members that this one does not know yet: others are refused */
+#define PEER_STRANGERS_MAX MEMBERS_MAX                /* members that this one does not know yet: others are refused, and dial again */
 #define PEER_MET_MAX 64u                              /* incarnations that are remembered: then those of strangers go */
 #define PEER_GUESTS_MAX 64u                           /* accepted connections: the oldest that has not greeted makes room */
 #define PEER_QUEUE_BYTES_MAX (64u * 1024u * 1024u)    /* unsent to one peer: above it messages are dropped */

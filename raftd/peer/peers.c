@@ -24,6 +24,9 @@
 #define REMOVED_TEXT "the member has been permanently removed from the cluster" /* etcd's */
 #define PEERS_MAX (MEMBERS_MAX + PEER_STRANGERS_MAX)
 
+/* Who joins, or begins again without a store, knows the founders only: all others may be strangers, and any of them the leader. */
+_Static_assert(PEER_STRANGERS_MAX >= MEMBERS_MAX - 1, "whoever leads is heard");
+_Static_assert(PEER_MET_MAX >= PEERS_MAX, "nobody has to be forgotten for those who are connected");
 _Static_assert(PEER_GUESTS_MAX > PEERS_MAX, "when all members have greeted, there is room for one who has not");
 
 /* A member we dial. */
@@ -383,6 +386,7 @@ static const char *guest_judge(struct guest *guest, const struct greeting *g)
         return "another member lives here";
     if (g->from == o->member_id)
         return "you claim to be me: two members must not share a data directory or a name";
+    /* It dials again, and gets in when one of them goes or is known. */
     if (!peers_find(guest->peers, g->from) && count_strangers(guest->peers) >= PEER_STRANGERS_MAX)
         return "too many members that are not known here yet";
     return NULL;
