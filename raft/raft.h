@@ -174,7 +174,7 @@ struct raft_message {
 /*
  * A message that arrived. The caller keeps m and its array; the core takes references to entries that it
  * keeps. ST_OK also for what is ignored; ST_NO_LEADER, ST_TOO_MANY_REQUESTS for a PROPOSE or READ_INDEX
- * that was not taken; of a PROPOSE with a change of the configuration also what raft_propose answers: with any but
+ * that was not taken; ST_BAD_ARGUMENT for a PROPOSE whose entries are missing or can be none; of a PROPOSE with a change of the configuration also what raft_propose answers: with any but
  * ST_NO_LEADER it is dropped for good, a repeated message will not be taken either.
  */
 enum status raft_step(struct raft *r, const struct raft_message *m);
