@@ -124,7 +124,8 @@ def sites(node, calls, count):
     return [(call, n) for call in calls for n in random.sample(sorted(found[call]), min(count, len(found[call])))]
 
 
-def test_every_call_that_fails_ends_it_or_does_no_harm(traced):
+def test_a_call_of_each_name_that_fails_ends_it_or_does_no_harm(traced):
+    """One of each, drawn by chance among those about the member's data; RAFTFS_ROUNDS=n: n of each."""
     ended, struck, drawn = 0, 0, sites(traced, FAILING, rounds(1))
     for call, n in drawn:
         status = one_fault(traced, f"{call}:error=EIO:when={n}")
@@ -146,7 +147,8 @@ def test_a_failed_write_or_sync_is_named_and_not_tried_again(traced, call, n):
     last_line(traced, os.strerror(errno.EIO))
 
 
-def test_killed_at_any_call(traced):
+def test_killed_at_a_call_of_each_name(traced):
+    """Drawn in the same way."""
     killed, drawn = 0, sites(traced, KILLING, rounds(1))
     for call, n in drawn:
         status = one_fault(traced, f"{call}:signal=SIGKILL:when={n}")
