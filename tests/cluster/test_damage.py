@@ -203,6 +203,29 @@ def test_who_does_not_know_what_it_promised_does_not_start(trio, tmp_path, how):
     assert "set aside" not in log_text(victim)
 
 
+@pytest.mark.parametrize("name, is_put_back", [("identity", True), ("met", True), ("met", False), ("voters", False)])
+def test_a_small_file_that_nobody_else_has_is_refused_and_mended_by_hand(trio, tmp_path, name, is_put_back):
+    """As raftd(8) says: identity is put back, met as well or removed, voters removed."""
+    victim = trio.followers()[0]
+    if name == "voters":
+        members.remove(trio.leader(), members.insist(members.add, trio.leader(), "http://127.0.0.1:1"))
+        members.wait_until((member(victim) / name).exists, "the number of voters is stored")
+    victim.kill9()
+    path = member(victim) / name
+    before = path.read_bytes()
+    flip(path, len(before) - 1)
+    line = refused(victim.command(), tmp_path)
+    assert f"member/{name}: damaged" in line, line
+    write(trio, 1000, 100)
+    if is_put_back:
+        path.write_bytes(before)
+    else:
+        path.unlink()
+    victim.start()
+    members.wait_until(lambda: holds(victim, 1100), "replication")
+    assert "set aside" not in log_text(victim)
+
+
 def test_damaged_files_are_kept_but_not_for_ever(trio):
     victim = trio.followers()[0]
     for i in range(5):
