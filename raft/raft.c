@@ -444,6 +444,13 @@ raft_term raft_term_at(const struct raft *r, raft_index index)
     return raft_log_term(&r->log, index);
 }
 
+const struct raft_entry *raft_entry_at(const struct raft *r, raft_index index)
+{
+    bool is_held = index > r->log.snapshot_index && index <= raft_log_last(&r->log);
+
+    return is_held ? *raft_log_slot(&r->log, index) : NULL;
+}
+
 void raft_set_trace(struct raft *r, void (*trace_fn)(void *arg, const char *line), void *arg)
 {
     r->trace_fn = trace_fn;

@@ -329,6 +329,9 @@ raft_index raft_index_to_fit(const struct raft *r, size_t bytes);
 /* The term at an index of the held log (or its snapshot point); 0 if it is not there. */
 raft_term raft_term_at(const struct raft *r, raft_index index);
 
+/* The entry there, until the log is next changed; NULL if it is not held. */
+const struct raft_entry *raft_entry_at(const struct raft *r, raft_index index);
+
 /* For tests and traces: called with one line for each change of role and each vote. NULL: off. */
 void raft_set_trace(struct raft *r, void (*trace_fn)(void *arg, const char *line), void *arg);
 

@@ -179,10 +179,10 @@ static enum status ask_all(const struct conf *conf, struct join_heard *heard, st
 enum status join_ask(const struct conf *conf, struct join_answer *ret_answer, struct error *ret_error)
 {
     struct join_heard *heard = mem_zero(MEMBERS_MAX * sizeof *heard);
-    int64_t until_ns = clock_monotonic_ns() + PATIENCE_NS;
-    enum status st;
+    enum status st = ask_all(conf, heard, ret_answer, ret_error);
+    int64_t until_ns = clock_monotonic_ns() + PATIENCE_NS; /* from here: the silence of others can have taken longer than that */
 
-    while ((st = ask_all(conf, heard, ret_answer, ret_error)) != ST_OK && clock_monotonic_ns() <= until_ns) {
+    for (; st != ST_OK && clock_monotonic_ns() <= until_ns; st = ask_all(conf, heard, ret_answer, ret_error)) {
         log_debug("server", "not let in yet why=\"%s\"", ret_error->text);
         poll(NULL, 0, (int)(PAUSE_NS / NS_PER_MS));
     }

@@ -11,6 +11,7 @@ libnode_a_SOURCES = \
 	raftd/node/command.c raftd/node/command.h \
 	raftd/node/compare.c \
 	raftd/node/divergence.c raftd/node/divergence.h \
+	raftd/node/heal.c \
 	raftd/node/internal.h \
 	raftd/node/kv.h raftd/node/kv_apply.c raftd/node/kv_check.c raftd/node/kv_encode.c \
 	raftd/node/kv_range.c raftd/node/kv_range.h \

@@ -28,38 +28,12 @@ static void append(struct decree *d, struct raft_entry *e)
     d->entries[d->count++] = e;
 }
 
-/* The members behind an entry that is committed and may not be applied yet. */
-static enum status follow(struct decree *d, const struct raft_entry *e)
-{
-    struct raft_conf_change leave;
-    struct membership_entry m;
-    struct raft_conf conf;
-    struct arena a;
-    enum status st;
-
-    if (membership_is_leave(e, &leave)) {
-        if (raft_conf_changed(&d->members.conf, &leave, &conf) == ST_OK)
-            d->members.conf = conf;
-        return ST_OK;
-    }
-    arena_init(&a);
-    st = membership_decode(&a, e, &m);
-    if (st == ST_OK)
-        st = membership_judge(&d->members, &m);
-    if (st == ST_OK)
-        st = raft_conf_changed(&d->members.conf, &m.core, &conf);
-    if (st == ST_OK)
-        membership_apply(&d->members, &m.change, &conf);
-    arena_fini(&a);
-    return st;
-}
-
 static enum status change(struct decree *d, enum member_change_kind kind, uint64_t id)
 {
     struct membership_entry m = {.change = {.kind = kind, .id = id}};
 
     append(d, membership_encode(&m));
-    return follow(d, d->entries[d->count - 1]);
+    return membership_follow(&d->members, d->entries[d->count - 1]);
 }
 
 static enum status remove_others(struct decree *d)
@@ -84,7 +58,7 @@ static void leave_joint(struct decree *d)
     if (!raft_conf_is_joint(&d->members.conf))
         return;
     append(d, raft_conf_change_encode(&leave));
-    if (follow(d, d->entries[d->count - 1]) != ST_OK)
+    if (membership_follow(&d->members, d->entries[d->count - 1]) != ST_OK)
         INVARIANT(false); /* to leave is always possible */
 }
 
@@ -94,7 +68,7 @@ static enum status decree_all(struct decree *d, size_t kept, struct error *ret_e
 
     for (size_t i = 0; i < kept; i++)
         if (d->entries[i]->index > d->o->applied && d->entries[i]->type == RAFT_ENTRY_CONF &&
-            follow(d, d->entries[i]) != ST_OK)
+            membership_follow(&d->members, d->entries[i]) != ST_OK)
             continue; /* refused when it is applied, too */
     if (!members_look_up(&d->members, d->o->id))
         return error_set(ret_error, ST_BAD_ARGUMENT, "--force-new-cluster: this member was removed from the cluster");
@@ -113,7 +87,6 @@ enum status alone_decree(struct node *n, struct raft_options *o, struct raft_ent
     size_t committed = (size_t)(o->hard.commit - o->snapshot_index);
     size_t kept = committed < *count && !PLANTED(alone_keeps_tail) ? committed : *count;
     struct decree d = {.o = o, .entries = *entries, .count = *count, .cap = *count, .term = o->hard.term};
-    struct buf state = {0};
     enum status st;
 
     INVARIANT(o->hard.commit >= o->snapshot_index);
@@ -124,9 +97,7 @@ enum status alone_decree(struct node *n, struct raft_options *o, struct raft_ent
         d.term = d.entries[kept - 1]->term;
     if (o->snapshot_term > d.term || !d.term)
         d.term = o->snapshot_term ? o->snapshot_term : 1;
-    members_encode(&n->members, &state);
-    INVARIANT(members_decode(&d.members, buf_slice(&state)) == ST_OK);
-    buf_fini(&state);
+    members_copy(&d.members, &n->members);
     st = decree_all(&d, kept, ret_error);
     members_fini(&d.members);
     if (d.term != o->hard.term)

@@ -85,10 +85,15 @@ static enum status apply_alarm(struct node *n, const struct kv_header *h, struct
     return ST_OK;
 }
 
+static bool is_clients(enum command_kind kind)
+{
+    return kind == COMMAND_PUT || kind == COMMAND_DELETE_RANGE || kind == COMMAND_TXN;
+}
+
 /* As in etcd nothing is written while data is in doubt, so that it does not get worse. */
 bool apply_refuses(const struct node *n, enum command_kind kind)
 {
-    return (kind == COMMAND_PUT || kind == COMMAND_DELETE_RANGE || kind == COMMAND_TXN) && members_is_corrupt(&n->members);
+    return is_clients(kind) && members_is_corrupt(&n->members);
 }
 
 /* By command_kind. A kind without a row changes nothing, the same on every replica. */
@@ -161,17 +166,32 @@ static bool apply_conf(struct node *n, const struct raft_entry *e)
     return true;
 }
 
+/* Is it no state to wait in? */
+static const char *why_not_wait(const struct node *n)
+{
+    if (mvcc_has_changes(n->options.store))
+        return "a record that could be read a moment ago cannot be read any more"; /* half of it is done */
+    if (!mvcc_is_damaged(n->options.store))
+        return status_text(ST_CORRUPT); /* what is in memory is wrong: a start makes it anew */
+    /* Behind it stand the entries that make it one: not alone, and not one of several, it must hear nobody. */
+    if (n->options.force_new_cluster && !n->was_run)
+        return "--force-new-cluster: what has to be applied first depends on a record that is damaged";
+    return NULL;
+}
+
 /*
  * A record that the change depends on cannot be read. What this member made of the entry could differ from what the others do, so it makes
  * nothing of it: nothing is applied from here on, until a read of it succeeds or the member has healed. It stores the log and votes as before.
  */
 static bool put_off(struct node *n, raft_index index)
 {
-    if (mvcc_has_changes(n->options.store))
-        n->options.fail_fn(n->options.arg, "a record that could be read a moment ago cannot be read any more"); /* half of it is done */
-    mvcc_cancel(n->options.store);
+    const char *why = why_not_wait(n);
+
     if (!n->awaits_record && n->options.unreadable_fn)
         n->options.unreadable_fn(n->options.arg, index);
+    if (why)
+        n->options.fail_fn(n->options.arg, why);
+    mvcc_cancel(n->options.store);
     return false;
 }
 
@@ -213,7 +233,8 @@ bool apply_entry(struct node *n, const struct raft_entry *e)
 
 /*
  * Where nobody has what is damaged here, a write that depends on it would have the member apply nothing more, for it is in the log by
- * then. It is refused before; so is one at a member that knows of damage, which may be about to heal.
+ * then. It is refused before; so is one at a member that knows of damage, which may be about to heal. While nothing is applied no write has
+ * an answer.
  */
 enum status apply_foresee(struct node *n, enum command_kind kind, struct slice payload)
 {
@@ -221,6 +242,8 @@ enum status apply_foresee(struct node *n, enum command_kind kind, struct slice p
     Etcdserverpb__TxnRequest *txn;
     enum status st = ST_OK;
 
+    if (n->awaits_record && is_clients(kind))
+        return ST_CORRUPT;
     if (n->members.conf.voter_count >= HEALING_MEMBERS_MIN && !mvcc_is_damaged(n->options.store))
         return ST_OK;
     if (kind == COMMAND_PUT && (put = etcdserverpb__put_request__unpack(&n->arena.allocator, payload.len, payload.data)))

@@ -247,7 +247,7 @@ bool node_tell_voters_of(const struct node *n, raft_index index, struct slice st
 /* Could it be decoded? */
 enum status node_check_state(struct slice state) MUST_CHECK;
 /* Asks the owner to heal, if the store is damaged. */
-void node_on_damage(struct node *n);
+void heal_on_tick(struct node *n);
 void node_tell_snapshot(struct node *n, const char *what, raft_id peer, raft_index index, const char *why);
 
 /* To a peer, or to ourselves. */

@@ -270,6 +270,15 @@ bool member_texts_fit(const char *name, char *const *urls, size_t count)
     return fit;
 }
 
+void members_copy(struct members *to, const struct members *from)
+{
+    struct buf state = {0};
+
+    members_encode(from, &state);
+    INVARIANT(members_decode(to, buf_slice(&state)) == ST_OK);
+    buf_fini(&state);
+}
+
 void members_encode(const struct members *m, struct buf *out)
 {
     Raftfs__State__NodeState state = RAFTFS__STATE__NODE_STATE__INIT;

@@ -83,6 +83,8 @@ bool member_has_url(const struct member *m, const char *url);
 bool member_texts_fit(const char *name, char *const *urls, size_t count);
 
 /* As raftfs.state.NodeState; never more than SNAPSHOT_STATE_BYTES_MAX. */
+/* Into one that is empty. */
+void members_copy(struct members *to, const struct members *from);
 void members_encode(const struct members *m, struct buf *out);
 /* Into an empty one. ST_CORRUPT: undecodable, or no cluster that could be. */
 enum status members_decode(struct members *m, struct slice state) MUST_CHECK;

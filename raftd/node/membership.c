@@ -260,3 +260,29 @@ bool membership_is_in_sync(raft_index match, raft_index leader_match)
     /* In double, as etcd: indexes may be anything, and a product of two would overflow. */
     return (double)match * 100 >= (double)leader_match * IN_SYNC_PERCENT;
 }
+
+enum status membership_follow(struct members *m, const struct raft_entry *entry)
+{
+    struct raft_conf_change leave;
+    struct membership_entry e;
+    struct raft_conf conf;
+    struct arena a;
+    enum status st;
+
+    if (membership_is_leave(entry, &leave)) {
+        st = raft_conf_changed(&m->conf, &leave, &conf);
+        if (st == ST_OK)
+            m->conf = conf;
+        return st;
+    }
+    arena_init(&a);
+    st = membership_decode(&a, entry, &e);
+    if (st == ST_OK)
+        st = membership_judge(m, &e);
+    if (st == ST_OK)
+        st = raft_conf_changed(&m->conf, &e.core, &conf);
+    if (st == ST_OK)
+        membership_apply(m, &e.change, &conf);
+    arena_fini(&a);
+    return st;
+}

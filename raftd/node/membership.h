@@ -50,6 +50,8 @@ bool membership_is_leave(const struct raft_entry *entry, struct raft_conf_change
 enum status membership_judge(const struct members *m, const struct membership_entry *e) MUST_CHECK;
 /* It was judged, and the core has made conf of it. */
 void membership_apply(struct members *m, const struct member_change *change, const struct raft_conf *conf);
+/* The members behind an entry of the log that is not applied yet. Anything else than ST_OK: they stay as they are, as where it is applied. */
+enum status membership_follow(struct members *m, const struct raft_entry *entry) MUST_CHECK;
 
 /* ---- before it is proposed ---- */
 

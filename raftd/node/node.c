@@ -235,12 +235,6 @@ enum status node_new(const struct node_options *options, struct node **ret_node,
     return ST_OK;
 }
 
-void node_on_damage(struct node *n)
-{
-    if (mvcc_is_damaged(n->options.store) && n->options.damaged_fn)
-        n->options.damaged_fn(n->options.arg);
-}
-
 void node_free(struct node *n)
 {
     if (!n)
@@ -302,32 +296,6 @@ void node_on_wal(struct node *n)
     storage_release_durable(n);
 }
 
-static bool is_other_and_connected(const void *arg, uint64_t id)
-{
-    const struct node *n = arg;
-
-    return id != n->options.member_id && n->options.connected_fn && n->options.connected_fn(n->options.arg, id) != INT64_MAX;
-}
-
-/*
- * Who begins anew votes for nobody until a leader has sent what it lacks, and that leader is elected after (raft/election.c). So those that
- * are there have to suffice without us: else a record that cannot be read would cost the whole cluster, and it waits.
- */
-static void heal(struct node *n)
-{
-    if (n->last_status.leader && members_is_quorum(&n->members.conf, is_other_and_connected, n))
-        node_on_damage(n);
-}
-
-/* The disk may do what it did not do a tick ago. */
-static void retry_applying(struct node *n)
-{
-    if (!n->awaits_record)
-        return;
-    raft_put_off_applying(n->raft, false);
-    n->options.work_fn(n->options.arg);
-}
-
 void node_voters_kept(struct node *n)
 {
     n->awaits_voters = false;
@@ -353,8 +321,7 @@ int64_t node_tick(struct node *n, int64_t now_ns)
         storage_forget(n);
     }
     space_on_tick(n);
-    heal(n);
-    retry_applying(n);
+    heal_on_tick(n);
     requests_expire(n);
     transfers_expire(n);
     next = compare_on_tick(n);

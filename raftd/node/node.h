@@ -169,12 +169,12 @@ typedef void (*node_done_fn)(void *arg, enum status st, struct slice answer);
 /*
  * Replicate and apply a request of the given kind; payload is copied. *ret_request may be used to cancel. A refusal is
  * returned at once, without done_fn: ST_TOO_MANY_REQUESTS, ST_REQUEST_TOO_LARGE, ST_NO_SPACE,
- * ST_CORRUPT_CLUSTER, ST_STOPPED. Without a leader it waits for one.
+ * ST_CORRUPT_CLUSTER, ST_CORRUPT or ST_IO (what it depends on cannot be read here), ST_STOPPED. Without a leader it waits for one.
  */
 enum status node_propose(struct node *n, enum command_kind kind, struct slice payload, int64_t deadline_ns,
                          node_done_fn done_fn, void *arg, struct node_request **ret_request) MUST_CHECK;
 
-/* Wait until a read here is linearizable. */
+/* Wait until a read here is linearizable. ST_CORRUPT: nothing is applied here, for a record cannot be read. */
 enum status node_read(struct node *n, int64_t deadline_ns, node_done_fn done_fn, void *arg,
                       struct node_request **ret_request) MUST_CHECK;
 

@@ -172,6 +172,8 @@ enum status node_read(struct node *n, int64_t deadline_ns, node_done_fn done_fn,
         return ST_STOPPED;
     if (n->waiting >= n->options.bounds.pending_max)
         return ST_TOO_MANY_REQUESTS;
+    if (n->awaits_record)
+        return ST_CORRUPT; /* the read point would not be reached */
     r = request_new(n, deadline_ns, done_fn, arg, &n->reading);
     if (ret_request)
         *ret_request = r;

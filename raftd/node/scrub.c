@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Damage that nobody reads waits until the other copies are damaged too. So each scrub_ns every record is read again, slowly, and from the
- * disk: the page cache would show what it once was. What is damaged is found as by any read, and the owner heals (node_on_damage).
+ * disk: the page cache would show what it once was. What is damaged is found as by any read, and the owner heals (heal.c).
  * The first time comes anywhere within that period, so that members do not read at the same time, and one that is restarted often
  * is read all the same.
  */

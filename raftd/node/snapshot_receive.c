@@ -330,6 +330,8 @@ static void take_over(struct node *n, struct snapshot_receiver *r)
     INVARIANT(PLANTED(snapshot_without_state) || node_decode_state(n, buf_slice(&r->state)) == ST_OK); /* it was tried before */
     wal_release(n->options.wal, r->index, r->log_term);
     INVARIANT(raft_restore(n->raft, r->index, r->log_term, &n->members.conf) == ST_OK);
+    raft_put_off_applying(n->raft, n->awaits_voters);
+    n->awaits_record = false; /* of the store that goes */
     n->sealed_index = n->released_index = r->index;
     n->sealed_term = r->log_term;
     n->log_bytes_applied = 0;

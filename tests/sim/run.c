@@ -167,6 +167,7 @@ static void check_service(struct run *run)
         struct client *c = &run->clients[i % CLIENTS];
         if (!member_is_in(&run->members.members[i]))
             continue;
+        SIM_CHECK(!run->members.members[i].node->awaits_record, "member %u has applied everything, and waits for a record", i);
         /* Not once only: of two writes that overtake each other on their way to the leader it takes the later one. */
         for (unsigned k = 0; k < WRITE_TRIES && (!k || run->history.ops[c->op].state == OP_UNKNOWN); k++) {
             end_requests(run);

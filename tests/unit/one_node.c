@@ -24,7 +24,9 @@ bool force_new_cluster, open_fails;
 struct raft_message sent[SENT_MAX];
 unsigned sent_count, seals;
 struct mvcc_seal *seal;
-unsigned jobs, unreadables;
+unsigned jobs, unreadables, heals;
+uint64_t connected;
+jmp_buf *ends_to;
 struct node_job *job;
 
 static void on_nothing(void *arg)
@@ -60,9 +62,23 @@ static void on_unreadable(void *arg, raft_index index)
     unreadables++;
 }
 
+static void on_damaged(void *arg)
+{
+    (void)arg;
+    heals++;
+}
+
+static int64_t connected_since(void *arg, uint64_t id)
+{
+    (void)arg;
+    return connected >> id & 1 ? 0 : INT64_MAX;
+}
+
 static void on_fail(void *arg, const char *text)
 {
     (void)arg;
+    if (ends_to)
+        longjmp(*ends_to, 1);
     fail_msg("%s", text);
 }
 
@@ -121,6 +137,8 @@ void open_node(unsigned members, uint64_t seal_entries, bool stepped)
                              .fail_fn = on_fail,
                              .compare_fn = on_compare,
                              .unreadable_fn = on_unreadable,
+                             .damaged_fn = on_damaged,
+                             .connected_fn = connected_since,
                              .wall_ns_fn = wall_ns,
                              .now_ns_fn = clock_ns ? now : NULL};
     static struct store_dir nowhere; /* no snapshots here */
@@ -152,7 +170,9 @@ int set_up(void **state)
     (void)state;
     assert_true(temp_dir_make(dir, sizeof dir, "node"));
     disk = memory_disk_new();
-    sent_count = seals = jobs = unreadables = 0;
+    sent_count = seals = jobs = unreadables = heals = 0;
+    connected = 0;
+    ends_to = NULL;
     job = NULL;
     segment_bytes = 1 << 16;
     space_low_bytes = 0;

@@ -6,6 +6,7 @@
 #ifndef TESTS_UNIT_ONE_NODE_H
 #define TESTS_UNIT_ONE_NODE_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 
 #include "common/clock.h"
@@ -33,6 +34,9 @@ extern bool compare_is_bad;
 extern int64_t corrupt_check_ns; /* the same; set_up: never */
 extern int64_t clock_ns; /* what the time is between ticks; 0: as of the last one */
 extern unsigned unreadables;     /* times that an entry was found to depend on what cannot be read */
+extern uint64_t connected;       /* a bit a member */
+extern unsigned heals;           /* times that it would have begun anew */
+extern jmp_buf *ends_to;         /* where the end of the process goes; NULL: none may be */
 extern bool force_new_cluster;  /* the same */
 extern bool open_fails;         /* of the next one: then node is NULL */
 
