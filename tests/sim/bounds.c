@@ -68,14 +68,16 @@ static void check_uncommitted(const struct raft *core, size_t uncommitted)
 static void check_inflight(const struct raft *core, raft_id to, const struct progress *p)
 {
     const struct raft_options *o = &core->options;
-    size_t sum = 0;
+    size_t sum = 0, last = 0;
 
     SIM_CHECK(p->inflight_count <= o->inflight_messages_max, "bounded memory: %u appends to %llu have no answer, not %u", p->inflight_count,
               (unsigned long long)to, o->inflight_messages_max);
-    for (unsigned i = 0; i + 1 < p->inflight_count; i++)
-        sum += p->inflight[(p->inflight_from + i) % o->inflight_messages_max].bytes;
-    SIM_CHECK(!sum || sum < o->inflight_bytes_max, "bounded memory: %zu bytes and an append to %llu have no answer, not %zu", sum,
-              (unsigned long long)to, o->inflight_bytes_max);
+    for (unsigned i = 0; i < p->inflight_count; i++)
+        sum += last = p->inflight[(p->inflight_from + i) % o->inflight_messages_max].bytes;
+    SIM_CHECK(sum == last || sum - last < o->inflight_bytes_max, "bounded memory: %zu bytes and an append to %llu have no answer, not %zu",
+              sum - last, (unsigned long long)to, o->inflight_bytes_max);
+    SIM_CHECK(sum == p->inflight_bytes, "bounded memory: %zu bytes to %llu have no answer, and %zu are counted", sum, (unsigned long long)to,
+              p->inflight_bytes);
 }
 
 void bounds_check_core(const struct raft *core, size_t uncommitted)
