@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/limits.h"
 #include "common/mem.h"
 #include "raftd/api/internal.h"
@@ -38,9 +39,12 @@ void api_reply_message(struct grpc_call *call, const ProtobufCMessage *m)
     grpc_call_finish(call, ST_OK, NULL);
 }
 
+/* A deadline of the client's is told as one, whoever notices first that it is over: the call's own timer, or the node. */
 void api_fail(struct grpc_call *call, enum status st)
 {
-    grpc_call_finish(call, st, NULL);
+    bool is_over = (st == ST_TIMEOUT || st == ST_TIMEOUT_LEADER_FAIL) && clock_monotonic_ns() >= grpc_call_deadline_ns(call);
+
+    grpc_call_finish(call, is_over ? ST_DEADLINE : st, NULL);
 }
 
 void api_fill_header(struct api *a, Etcdserverpb__ResponseHeader *h, int64_t revision)
