@@ -16,9 +16,14 @@
 
 #define LAST_RESORT_ELECTIONS 6
 
+static bool should_lead(const struct node *n)
+{
+    return members_may_lead(&n->members, n->options.member_id) && !n->awaits_record;
+}
+
 static bool may_lead(const struct node *n)
 {
-    return (members_may_lead(&n->members, n->options.member_id) && !n->awaits_record) ||
+    return should_lead(n) ||
            n->leaderless_ticks >= LAST_RESORT_ELECTIONS * n->options.election_ticks;
 }
 
@@ -34,6 +39,6 @@ void fitness_on_tick(struct node *n)
     raft_get_status(n->raft, &st);
     n->leaderless_ticks = st.leader ? 0 : n->leaderless_ticks + 1;
     fitness_set(n);
-    if (!members_may_lead(&n->members, n->options.member_id) || n->awaits_record)
+    if (!should_lead(n))
         transfer_offer_lead(n, false);
 }

@@ -29,27 +29,22 @@ static enum status check_lease(int64_t lease)
     return lease ? ST_LEASE_NOT_FOUND : ST_OK;
 }
 
-static enum status judge_put(struct mvcc *store, const Etcdserverpb__PutRequest *r)
+/*
+ * is_inner: of a transaction. There what stands under the key is read now, for it is part of what will: the put itself would find too late
+ * that it cannot be, as others can precede it.
+ */
+static enum status judge_put(struct mvcc *store, const Etcdserverpb__PutRequest *r, bool is_inner)
 {
+    bool needs_old = r->ignore_value || r->ignore_lease;
     struct mvcc_kv old;
     enum status st = check_lease(r->lease);
 
-    if (st != ST_OK || (!r->ignore_value && !r->ignore_lease))
+    if (st != ST_OK || (!needs_old && !is_inner))
         return st;
     st = mvcc_get(store, bytes_of(&r->key), 0, false, &old);
-    return st == ST_NOT_FOUND ? ST_KEY_NOT_FOUND : st;
-}
-
-/* Not found out by the put itself, which others in a transaction can precede: what stands there is part of what will. */
-static enum status judge_inner_put(struct mvcc *store, const Etcdserverpb__PutRequest *r)
-{
-    struct mvcc_kv old;
-    enum status st = judge_put(store, r);
-
-    if (st != ST_OK)
-        return st;
-    st = mvcc_get(store, bytes_of(&r->key), 0, false, &old);
-    return st == ST_NOT_FOUND ? ST_OK : st;
+    if (st == ST_NOT_FOUND)
+        return needs_old ? ST_KEY_NOT_FOUND : ST_OK;
+    return st;
 }
 
 static bool is_unreadable(enum status st)
@@ -135,7 +130,7 @@ enum status kv_apply_put(struct mvcc *store, const struct kv_header *h, const Et
     enum status st = kv_check_put(r);
 
     if (st == ST_OK)
-        st = judge_put(store, r);
+        st = judge_put(store, r, false);
     return st == ST_OK ? do_put(store, h, r, out) : st;
 }
 
@@ -284,7 +279,7 @@ static enum status judge_op(struct mvcc *store, const Etcdserverpb__RequestOp *o
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
         return check_range_rev(store, op->request_range->revision);
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
-        return judge_inner_put(store, op->request_put);
+        return judge_put(store, op->request_put, true);
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN:
         return judge_txn(store, op->request_txn, path);
     default:
@@ -384,7 +379,7 @@ enum status kv_apply_txn(struct mvcc *store, const struct kv_header *h, const Et
 
 enum status kv_foresee_put(struct mvcc *store, const Etcdserverpb__PutRequest *r)
 {
-    enum status st = judge_inner_put(store, r);
+    enum status st = judge_put(store, r, true);
 
     return is_unreadable(st) ? st : ST_OK;
 }

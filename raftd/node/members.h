@@ -82,9 +82,9 @@ bool member_has_url(const struct member *m, const char *url);
 /* What a member says of itself is not too long. */
 bool member_texts_fit(const char *name, char *const *urls, size_t count);
 
-/* As raftfs.state.NodeState; never more than SNAPSHOT_STATE_BYTES_MAX. */
-/* Into one that is empty. */
+/* Into an empty one. */
 void members_copy(struct members *to, const struct members *from);
+/* As raftfs.state.NodeState; never more than SNAPSHOT_STATE_BYTES_MAX. */
 void members_encode(const struct members *m, struct buf *out);
 /* Into an empty one. ST_CORRUPT: undecodable, or no cluster that could be. */
 enum status members_decode(struct members *m, struct slice state) MUST_CHECK;
